@@ -1,0 +1,135 @@
+"""The stages of a pipeline, as structural types. There are no base classes: a class that has the methods is the stage."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from pipeline.core.detections import Detections
+from pipeline.core.frame import Frame, StreamInfo
+from pipeline.core.result import FrameResult
+from pipeline.core.tracks import Tracks
+
+
+class Clock(Protocol):
+    """One monotonic clock in integer nanoseconds."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since an arbitrary origin; never goes back."""
+
+    def wait_until(self, at_ns: int, interrupted: threading.Event) -> bool:
+        """Sleep until `at_ns`; False if `interrupted` was set first."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Frames from somewhere. `open`, `read` and `close` are called from one thread, `interrupt` from any."""
+
+    @property
+    def source_id(self) -> str:
+        """Unique name of the source within the run."""
+
+    def open(self) -> StreamInfo:
+        """Open the source. Raises SourceError."""
+
+    def read(self) -> Frame | None:
+        """The next frame; None at the clean end or after `interrupt`. Raises SourceError on failure."""
+
+    def interrupt(self) -> None:
+        """Make a blocked or later `open` or `read` return soon. From any thread; idempotent."""
+
+    def close(self) -> None:
+        """Release everything. Idempotent; also after a failed `open`."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """What the source itself had to leave out, by reason (`corrupt`, `reconnects`, ...); {} where there is nothing."""
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """Boxes for frames. A batch is the only form."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class_id."""
+
+    def warmup(self) -> None:
+        """Pay the one-off costs (allocation, compilation) before the first frame."""
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """One Detections per frame, in the same order."""
+
+    def close(self) -> None:
+        """Release everything. Idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class IoSpec:
+    """What a backend takes and gives.
+
+    Attributes:
+        stride: height and width of the input must be multiples of it.
+        fixed_hw: the only input height and width, or None for any multiple of the stride.
+        max_batch: largest batch, or None for any.
+        num_classes: nc.
+        ends_in_nms: True: `infer` gives (b, k, 6) xyxy px, confidence, class_id, padded with confidence 0.
+    """
+
+    stride: int
+    fixed_hw: tuple[int, int] | None
+    max_batch: int | None
+    num_classes: int
+    ends_in_nms: bool = False
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One inference runtime."""
+
+    @property
+    def io_spec(self) -> IoSpec:
+        """What it takes and gives."""
+
+    def infer(self, images: Any) -> Any:
+        """(b, 3, h, w) float in the model's own range to (b, k, 5 + nc) float32: cx, cy, w, h px, objectness, classes."""
+
+    def close(self) -> None:
+        """Release everything. Idempotent."""
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Ids for boxes. One instance per source; ids are counted in the instance."""
+
+    def update(self, detections: Detections, frame_index: int, pts_s: float | None) -> Tracks:
+        """Take the detections of the next frame of the source and return its confirmed tracks."""
+
+    def reset(self) -> None:
+        """Forget everything; ids go on, so that none is used again."""
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Where results go. All methods are called from one thread.
+
+    A shared sink serves every source of the run (`open` once per source, before its first result); a sink that is not
+    shared gets results of one source only.
+    """
+
+    needs_image: bool
+    needs_main_thread: bool
+    is_live: bool
+    """True: people watch it now, so old results are dropped. False: a record; every result is written."""
+    shared: bool
+
+    def open(self, info: StreamInfo) -> None:
+        """Get ready for a source. Raises SinkError."""
+
+    def write(self, result: FrameResult) -> None:
+        """Take one result. Raises SinkError."""
+
+    def close(self) -> None:
+        """Finish: what was written is complete and usable. Idempotent; also after a failed `open`."""

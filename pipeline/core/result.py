@@ -1,0 +1,32 @@
+"""All that is known about one frame: what sinks get."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pipeline.core.detections import Detections
+from pipeline.core.frame import Frame
+from pipeline.core.timeline import Timeline
+from pipeline.core.tracks import Tracks
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """One frame with what was found in it. Shared by all sinks; nobody changes it.
+
+    Attributes:
+        frame: the frame as it was read.
+        detections: the detector's boxes.
+        tracks: the tracker's boxes and ids.
+        timeline: the frame's instants, `emitted` included by the time a sink sees it.
+        dropped_before: frames of the same source that were dropped since the result before this one.
+        events: JSON-ready records of what analytics saw happen at this frame.
+    """
+
+    frame: Frame
+    detections: Detections
+    tracks: Tracks
+    timeline: Timeline
+    dropped_before: int = 0
+    events: tuple[Mapping[str, object], ...] = field(default=())
