@@ -1,0 +1,1 @@
+"""Detection: models, weights, backends, pre- and post-processing."""

@@ -1,0 +1,1 @@
+"""Tracking: ByteTrack, its Kalman filter and association."""

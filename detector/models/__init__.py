@@ -1,0 +1,1 @@
+"""Model families as pure modules: no I/O, no choice of device."""

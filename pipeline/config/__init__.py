@@ -1,0 +1,1 @@
+"""Typed configuration: schema, strict YAML, the registry of stages, and their construction."""

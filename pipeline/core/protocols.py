@@ -1,4 +1,4 @@
-"""The stages of a pipeline, as structural types. There are no base classes: a class that has the methods is the stage."""
+"""The stages of a pipeline, as structural types: a class that has the methods is the stage, without a base class."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Source(Protocol):
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """What the source itself had to leave out, by reason (`corrupt`, `reconnects`, ...); {} where there is nothing."""
+        """What the source left out or went through, by name (`corrupt`, `reconnects`, ...); {} where nothing."""
 
 
 @runtime_checkable
@@ -94,7 +94,7 @@ class Backend(Protocol):
         """What it takes and gives."""
 
     def infer(self, images: Any) -> Any:
-        """(b, 3, h, w) float in the model's own range to (b, k, 5 + nc) float32: cx, cy, w, h px, objectness, classes."""
+        """(b, 3, h, w) float, in the model's own range, to (b, k, 5 + nc): cx, cy, w, h px, objectness, classes."""
 
     def close(self) -> None:
         """Release everything. Idempotent."""

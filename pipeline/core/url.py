@@ -15,7 +15,7 @@ _secrets_lock = threading.Lock()
 
 
 def register_secret(value: str) -> None:
-    """Mask `value` in every text that `redact` sees from now on (values under 4 characters would mask ordinary text)."""
+    """Mask `value` in every text that `redact` sees from now on (not under 4 characters: that masks plain text)."""
     if len(value) >= 4:
         with _secrets_lock:
             _secrets.add(value)
@@ -33,7 +33,7 @@ def redact(text: str) -> str:
 
 
 class Url:
-    """A URL whose `str()` and `repr()` hide its credentials. `reveal()` gives the real one, for the library that opens it."""
+    """A URL whose `str()` and `repr()` hide its credentials; `reveal()` gives the real one, for the opening library."""
 
     __slots__ = ("_value",)
 

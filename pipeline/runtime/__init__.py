@@ -1,0 +1,1 @@
+"""Threads: channels, workers, the runner. Knows only the core."""
