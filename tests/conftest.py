@@ -1,0 +1,51 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+def _shared() -> Path:
+    """The folder with reference numbers and data: beside the checkout, or where TRACKLIGHT_SHARED says."""
+    return Path(os.environ.get("TRACKLIGHT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def reference_dir() -> Path:
+    """Numbers produced by the reference implementations; the test skips where they are absent."""
+    folder = _shared() / "reference"
+    if not folder.is_dir():
+        pytest.skip("reference numbers are not beside this checkout (set TRACKLIGHT_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Real weights, images and clips; the test skips where they are absent."""
+    folder = _shared() / "data"
+    if not folder.is_dir():
+        pytest.skip("development data is not beside this checkout (set TRACKLIGHT_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_dir() -> Path:
+    """Small reference numbers that are part of the repository."""
+    return Path(__file__).resolve().parent / "golden"
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> Iterator[None]:
+    """Every thread that a test starts has ended when the test ends."""
+    before = set(threading.enumerate())
+    yield
+    left = [t for t in threading.enumerate() if t not in before and t.is_alive()]
+    for thread in left:
+        thread.join(timeout=5)
+    still = [t.name for t in left if t.is_alive()]
+    assert not still, f"threads left running: {still}"
