@@ -12,6 +12,8 @@
     +-- BackendError (RuntimeError)        an inference runtime failed or refused
     +-- StageError (RuntimeError)          a stage of a running pipeline failed; names stage and frame
 
+StopRequest is no error: a sink raises it when the person watching asks for the end.
+
 A message says what was wanted, what was found and what to do, in one line.
 """
 
@@ -85,3 +87,7 @@ class StageError(TracklightError, RuntimeError):
         self.stage = stage
         self.frame = frame
         self.__cause__ = cause
+
+
+class StopRequest(Exception):
+    """Raised by a sink's `write` when the person watching asks for the end (closed the window, pressed q)."""

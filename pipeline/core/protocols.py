@@ -129,7 +129,7 @@ class Sink(Protocol):
         """Get ready for a source. Raises SinkError."""
 
     def write(self, result: FrameResult) -> None:
-        """Take one result. Raises SinkError."""
+        """Take one result. Raises SinkError; StopRequest when the person watching asks for the end."""
 
     def close(self) -> None:
         """Finish: what was written is complete and usable. Idempotent; also after a failed `open`."""

@@ -1,0 +1,107 @@
+"""Gathers up to N frames from several sources within a time budget, fairly."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from pipeline.core.errors import UsageError
+from pipeline.core.frame import Frame
+from pipeline.runtime.channel import Channel
+
+
+class Batcher:
+    """The intake of the detector: one channel per source, taken in turn so that a fast source cannot starve a slow one.
+
+    A batch forms from whoever has a frame; a slow or dead source is not waited for beyond the budget. Recorded sources
+    may fill a batch with several of their frames, live ones give one each (theirs hold only the newest).
+
+    Args:
+        max_batch: most frames in a batch, 1 or more.
+        max_wait_s: how long a batch that has one frame waits for more. Only batches above 1 wait.
+    """
+
+    def __init__(self, max_batch: int = 1, max_wait_s: float = 0.0) -> None:
+        if max_batch < 1:
+            raise UsageError(f"Batcher: wanted a batch of 1 or more, found {max_batch}")
+        self.max_batch = max_batch
+        self.max_wait_s = max_wait_s
+        self.changed = threading.Condition()
+        """The condition that every channel of this batcher shares."""
+        self._channels: dict[str, Channel[Frame]] = {}
+        self._expected: set[str] = set()
+        self._next = 0
+        self._aborted = False
+
+    def expect(self, source_id: str) -> None:
+        """A source will `add` its channel later, or be `give_up`: `gather` waits for it instead of ending."""
+        with self.changed:
+            self._expected.add(source_id)
+
+    def add(self, source_id: str, channel: Channel[Frame]) -> None:
+        """Take frames from this channel from now on. It must share `changed`."""
+        with self.changed:
+            self._expected.discard(source_id)
+            self._channels[source_id] = channel
+            if self._aborted:
+                channel.abort()
+            self.changed.notify_all()
+
+    def give_up(self, source_id: str) -> None:
+        """An expected source will never come."""
+        with self.changed:
+            self._expected.discard(source_id)
+            self.changed.notify_all()
+
+    def gather(self) -> list[Frame]:
+        """The next batch of 1 to `max_batch` frames; empty at the end of all sources, or after `abort`."""
+        batch: list[Frame] = []
+        deadline = None
+        with self.changed:
+            while True:
+                self._take_into(batch)
+                if len(batch) == self.max_batch or self._aborted:
+                    return batch
+                if batch:
+                    if deadline is None:
+                        deadline = time.monotonic() + self.max_wait_s
+                    left_s = deadline - time.monotonic()
+                    # Once every source that still runs has given a frame there is no one to wait for but recorded
+                    # sources, whose next frame is on its way.
+                    if left_s <= 0 or self._finished():
+                        return batch
+                    self.changed.wait(left_s)
+                else:
+                    if self._finished():
+                        return batch
+                    self.changed.wait()
+
+    def _take_into(self, batch: list[Frame]) -> None:
+        """Fill the batch from ready channels, one frame from each in turn, starting behind the last one served."""
+        while len(batch) < self.max_batch:
+            names = list(self._channels)
+            for offset in range(len(names)):
+                position = (self._next + offset) % len(names)
+                frame = self._channels[names[position]].poll()
+                if frame is not None:
+                    batch.append(frame)
+                    self._next = position + 1
+                    break
+            else:
+                self._forget_finished()
+                return
+
+    def _forget_finished(self) -> None:
+        for name in [name for name, channel in self._channels.items() if channel.finished]:
+            del self._channels[name]
+
+    def _finished(self) -> bool:
+        return not self._expected and not self._channels
+
+    def abort(self) -> list[Frame]:
+        """Stop at once; later channels are aborted as they come. Returns the frames that nobody will get."""
+        with self.changed:
+            self._aborted = True
+            left = [frame for channel in self._channels.values() for frame in channel.abort()]
+            self.changed.notify_all()
+            return left

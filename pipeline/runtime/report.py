@@ -1,0 +1,127 @@
+"""The run report: what every source produced, what every stage cost, and what bounded the run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.runtime.latency import Percentiles
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReport:
+    """One source's account.
+
+    Attributes:
+        produced: frames that the source handed over; equals emitted + the sum of dropped.
+        emitted: frames whose results went to the sinks.
+        dropped: frames by reason: `newer` (live: a newer one came first), `stopped`, `failed`.
+        counters: what the source itself left out or went through (`corrupt`, `reconnects`, ...).
+        latency: capture to emission of the emitted frames.
+        error: why the source ended, or None at a clean end.
+    """
+
+    produced: int
+    emitted: int
+    dropped: Mapping[str, int]
+    counters: Mapping[str, int]
+    latency: Percentiles
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """One stage's cost.
+
+    Attributes:
+        duration: one unit of its work: a frame, or a batch for `detect`.
+        busy: share of the run's wall time in which it worked, 0 to 1.
+    """
+
+    duration: Percentiles
+    busy: float
+
+
+@dataclass(frozen=True, slots=True)
+class SinkReport:
+    """One sink's account: handed = written + dropped."""
+
+    handed: int
+    written: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A whole run.
+
+    Attributes:
+        status: `completed`, `interrupted`, `partial` (some sources failed, others went on) or `failed`.
+        wall_s: from the first thread's start to the last one's end.
+        emitted_per_s: emitted frames of all sources per second, from the first result to the last.
+        bounded_by: the stage that set the pace and its share of the time, or the live sources' own rate.
+        end_to_end: capture to emission, all sources.
+    """
+
+    status: str
+    wall_s: float
+    emitted_per_s: float
+    bounded_by: str
+    end_to_end: Percentiles
+    sources: Mapping[str, SourceReport]
+    stages: Mapping[str, StageReport]
+    sinks: Mapping[str, SinkReport]
+    errors: tuple[str, ...] = ()
+    environment: Mapping[str, object] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dictionaries, floats rounded to 3 decimals."""
+        rounded: dict[str, Any] = _rounded(asdict(self))
+        return rounded
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return value
+
+
+PACKAGES = ("tracklight", "torch", "numpy", "opencv-python", "av", "onnxruntime", "openvino", "tensorrt")
+
+
+def environment() -> dict[str, object]:
+    """Versions and hardware, without importing any framework."""
+    versions: dict[str, str] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cpu": cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "versions": versions,
+    }
+
+
+def cpu_name() -> str:
+    """The processor's marketing name where the system tells it, else the architecture."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,143 @@
+"""A sink behind its own channel and thread, so that a slow or stuck sink holds up only itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pipeline.core.errors import StageError, StopRequest
+from pipeline.core.frame import StreamInfo
+from pipeline.core.protocols import Sink
+from pipeline.core.result import FrameResult
+from pipeline.runtime.channel import Channel
+from pipeline.runtime.latency import Durations
+from pipeline.runtime.report import SinkReport
+from pipeline.runtime.worker import Worker
+
+
+@dataclass(frozen=True, slots=True)
+class SinkBinding:
+    """A sink and whose results it gets: one source's, or everyone's (None)."""
+
+    name: str
+    sink: Sink
+    source_id: str | None = None
+
+    def wants(self, source_id: str) -> bool:
+        """Whether the results of this source go to the sink."""
+        return self.source_id is None or self.source_id == source_id
+
+
+class SinkLine:
+    """One sink's channel, thread and account.
+
+    Args:
+        binding: the sink and whose results it gets.
+        channel: a recording sink's blocks, a live sink's drops the oldest.
+        writing: durations of `write`.
+        on_error: gets the StageError that ends the sink.
+        on_stop: called when the person watching asks for the end.
+    """
+
+    def __init__(
+        self,
+        binding: SinkBinding,
+        channel: Channel[FrameResult],
+        writing: Durations,
+        on_error: Callable[[StageError], None],
+        on_stop: Callable[[], None],
+    ) -> None:
+        self.binding = binding
+        self.worker = Worker(f"sink:{binding.name}", self._loop, on_error)
+        self._channel = channel
+        self._writing = writing
+        self._on_stop = on_stop
+        self._announced: deque[StreamInfo] = deque()
+        self._lock = threading.Lock()
+        self._n_written = 0
+        self._pump_ended = False
+
+    # -- from the runner ----------------------------------------------------------------------------------------------
+
+    def announce(self, info: StreamInfo) -> None:
+        """A source opened: the sink opens for it before that source's first result."""
+        if self.binding.wants(info.source_id):
+            with self._lock:
+                self._announced.append(info)
+
+    def hand(self, result: FrameResult) -> None:
+        """Pass a result on. Raises ChannelClosedError once the sink has failed."""
+        if self.binding.wants(result.frame.source_id):
+            self._channel.put(result)
+
+    def end(self) -> None:
+        """No more results: the sink writes what it holds and closes."""
+        self._channel.close()
+
+    def abort(self) -> None:
+        """The sink closes without the results it has not written."""
+        self._channel.abort()
+
+    def account(self) -> SinkReport:
+        """Results handed over, written and dropped."""
+        return SinkReport(self._channel.n_put, self._n_written, self._channel.n_put - self._n_written)
+
+    # -- the sink's thread --------------------------------------------------------------------------------------------
+
+    def _loop(self, worker: Worker) -> None:
+        try:
+            while True:
+                self._step(worker, timeout_s=None)
+        finally:
+            self._close()
+
+    def _step(self, worker: Worker, timeout_s: float | None) -> None:
+        """Write the next result, if one comes in time. Raises ChannelClosedError at the end."""
+        result = self._channel.get(timeout_s)
+        if result is None:
+            return
+        worker.at = result.frame
+        self._open_announced()
+        began_ns = time.monotonic_ns()
+        try:
+            self.binding.sink.write(result)
+        except StopRequest:
+            self._on_stop()
+        self._n_written += 1
+        self._writing.add(time.monotonic_ns() - began_ns)
+
+    def _open_announced(self) -> None:
+        while True:
+            with self._lock:
+                if not self._announced:
+                    return
+                info = self._announced.popleft()
+            self.binding.sink.open(info)
+
+    def _close(self) -> None:
+        """A source without frames still leaves a complete, empty output; a failed run does not."""
+        try:
+            if self._channel.finished and not self._channel.aborted:
+                self._open_announced()
+        finally:
+            self.binding.sink.close()
+
+    # -- the main thread, for a sink that needs it --------------------------------------------------------------------
+
+    def pump(self, timeout_s: float) -> bool:
+        """Write at most one result in the calling thread; False once the sink is closed."""
+        if self._pump_ended:
+            return False
+        if not self.worker.guard(lambda worker: self._step(worker, timeout_s)):
+            self._pump_ended = True
+            self.worker.guard(lambda worker: self._close())
+        return not self._pump_ended
+
+    def pump_rest(self) -> None:
+        """Write what is left and close."""
+        self.end()
+        while self.pump(timeout_s=0.0):
+            pass

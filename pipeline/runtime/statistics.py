@@ -1,0 +1,119 @@
+"""Durations of all stages and sources of a run, and the report made of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from pipeline.core.frame import StreamInfo
+from pipeline.runtime.latency import Durations
+from pipeline.runtime.ledger import SourceAccount
+from pipeline.runtime.report import RunReport, SinkReport, SourceReport, StageReport, environment
+
+BUSY = 0.8
+"""A run of live sources is bounded by a stage only if that stage worked this share of the time."""
+
+
+class RunStatistics:
+    """Collects durations while a run goes on. Every method may be called from any thread."""
+
+    def __init__(self, source_ids: Sequence[str]) -> None:
+        self._lock = threading.Lock()
+        self._stages: dict[str, Durations] = {}
+        self._latency = {name: Durations() for name in source_ids}
+        self._end_to_end = Durations()
+        self._began_ns: int | None = None
+        self._ended_ns: int | None = None
+        self._first_emitted_ns: int | None = None
+        self._last_emitted_ns: int | None = None
+        self._n_emitted = 0
+
+    def begin(self) -> None:
+        """The run starts."""
+        self._began_ns = time.monotonic_ns()
+
+    def end(self) -> None:
+        """The run is over."""
+        self._ended_ns = time.monotonic_ns()
+
+    def stage(self, name: str) -> Durations:
+        """The durations of one stage; made on first use."""
+        with self._lock:
+            return self._stages.setdefault(name, Durations())
+
+    def emitted(self, source_id: str, latency_ns: int) -> None:
+        """A result of a source went out `latency_ns` after its frame was captured."""
+        self._latency[source_id].add(latency_ns)
+        self._end_to_end.add(latency_ns)
+        with self._lock:
+            self._n_emitted += 1
+            self._last_emitted_ns = time.monotonic_ns()
+            self._first_emitted_ns = self._first_emitted_ns or self._last_emitted_ns
+
+    def end_to_end(self) -> Durations:
+        """Capture to emission, all sources."""
+        return self._end_to_end
+
+    def emitted_per_s(self) -> float:
+        """Results per second between the first one and the last one; 0 below two."""
+        with self._lock:
+            if self._n_emitted < 2 or self._first_emitted_ns is None or self._last_emitted_ns is None:
+                return 0.0
+            span_ns = self._last_emitted_ns - self._first_emitted_ns
+            return (self._n_emitted - 1) / (span_ns / 1e9) if span_ns else 0.0
+
+    def report(
+        self,
+        *,
+        infos: Mapping[str, StreamInfo],
+        status: str,
+        accounts: Mapping[str, SourceAccount],
+        counters: Mapping[str, Mapping[str, int]],
+        source_errors: Mapping[str, str],
+        sinks: Mapping[str, SinkReport],
+        errors: tuple[str, ...],
+    ) -> RunReport:
+        """The report of the run so far."""
+        now_ns = self._ended_ns or time.monotonic_ns()
+        wall_ns = now_ns - (self._began_ns if self._began_ns is not None else now_ns)
+        with self._lock:
+            stages = dict(self._stages)
+        reports = {
+            name: StageReport(durations.over_run(), min(durations.total_ns / wall_ns, 1.0) if wall_ns else 0.0)
+            for name, durations in stages.items()
+        }
+        return RunReport(
+            status=status,
+            wall_s=wall_ns / 1e9,
+            emitted_per_s=self.emitted_per_s(),
+            bounded_by=_bound(reports, infos),
+            end_to_end=self._end_to_end.over_run(),
+            sources={
+                name: SourceReport(
+                    account.produced,
+                    account.emitted,
+                    dict(account.dropped),
+                    dict(counters.get(name, {})),
+                    self._latency[name].over_run(),
+                    source_errors.get(name),
+                )
+                for name, account in accounts.items()
+            },
+            stages=reports,
+            sinks=dict(sinks),
+            errors=errors,
+            environment=environment(),
+        )
+
+
+def _bound(stages: Mapping[str, StageReport], infos: Mapping[str, StreamInfo]) -> str:
+    """The busiest stage. Waiting in a queue, or for a live source's next frame, is no work."""
+    live = {f"read:{name}" for name, info in infos.items() if info.is_live}
+    working = {name: stage.busy for name, stage in stages.items() if name not in live and name != "queue"}
+    if not working:
+        return "nothing was processed"
+    name, busy = max(working.items(), key=lambda item: item[1])
+    if busy < BUSY and any(info.is_live for info in infos.values()):
+        return f"the live sources' own rate (busiest stage: {name}, {busy:.0%} of the time)"
+    return f"{name} ({busy:.0%} of the time)"
