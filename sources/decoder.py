@@ -1,0 +1,220 @@
+"""Frames of one video stream of an open container, in display order, as upright BGR pictures."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from pipeline.core.arrays import ImageArray
+from pipeline.core.errors import SourceError
+from sources.libav import explain
+from sources.media_time import MediaTime
+from sources.orientation import from_frame
+
+log = logging.getLogger(__name__)
+
+MAX_BAD_READS = 64
+"""Failed packet reads in a row after which a file is taken to be unreadable from there on."""
+FALLBACK_PERIOD_S = 1 / 25
+"""Time between frames assumed for missing time stamps where the container names no frame rate."""
+_NOT_VIDEO = frozenset({"tty"})
+"""Demuxers that accept nearly any bytes: FFmpeg plays a text file as terminal art."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded frame before it has a number: image uint8 (h, w, 3) BGR, and its media time in seconds."""
+
+    image: ImageArray
+    pts_s: float
+
+
+def pick_video_stream(container: InputContainer, shown: str) -> VideoStream:
+    """The stream that FFmpeg holds for the main video, cover pictures left aside.
+
+    Raises:
+        SourceError: there is no video, or no decoder for it.
+    """
+    videos = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not videos or container.format.name in _NOT_VIDEO:
+        kinds = sorted({s.type for s in container.streams}) if container.format.name not in _NOT_VIDEO else ["text"]
+        found = ", ".join(kinds) or "no streams"
+        raise SourceError(f"{shown}: wanted a video stream, found {found}; give a file or address with video")
+    best = container.streams.best("video")
+    stream = best if isinstance(best, VideoStream) and best in videos else videos[0]
+    if stream.codec_context is None:
+        raise SourceError(f"{shown}: this build of FFmpeg has no decoder for its video codec; convert it to H.264")
+    return stream
+
+
+class VideoDecoder:
+    """Reads packets and decodes them, one picture at a time. Owns the container and closes it.
+
+    Nothing is buffered here beyond the pictures that one packet gives. Damaged packets and frames are left out and
+    counted in `corrupt`.
+
+    Args:
+        container: open for reading.
+        shown: what messages call the source, without credentials.
+        interrupted: once set, `next` returns None.
+        live: True: a failed read is an error, slices are decoded in parallel (no delay), and after damage nothing is
+            shown until a clean key frame. False: failed reads are skipped, and whole frames are decoded in parallel.
+        threads: decoder threads, 0 = one per core.
+
+    Raises:
+        SourceError: there is no video stream that can be decoded. The container is closed.
+    """
+
+    def __init__(
+        self, container: InputContainer, *, shown: str, interrupted: threading.Event, live: bool, threads: int = 0
+    ) -> None:
+        self._container = container
+        self._shown = shown
+        self._interrupted = interrupted
+        self._live = live
+        try:
+            self._stream = pick_video_stream(container, shown)
+        except SourceError:
+            container.close()
+            raise
+        for other in container.streams:
+            if other is not self._stream:
+                other.discard = Discard.all
+        self._stream.codec_context.thread_count = threads
+        mode: Literal["SLICE", "AUTO"] = "SLICE" if live else "AUTO"
+        self._stream.codec_context.thread_type = mode
+        period_s = 1 / self.declared_fps if self.declared_fps else FALLBACK_PERIOD_S
+        time_base = self._stream.time_base or Fraction(1, 90000)
+        self._time = MediaTime(self._stream.start_time, time_base, period_s)
+        self._reformatter = VideoReformatter()
+        self._packets: Iterator[Packet[VideoStream]] | None = container.demux(self._stream)
+        self._pending: deque[av.VideoFrame] = deque()
+        self._wait_for_key = False
+        self.corrupt = 0
+        self.decoded = 0
+        self.last_pts_s: float | None = None
+
+    @property
+    def declared_fps(self) -> float | None:
+        """Frames per second that the container announces, or None."""
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        return float(rate) if rate else None
+
+    @property
+    def duration_s(self) -> float | None:
+        """Length that the container announces, or None."""
+        if self._stream.duration and self._stream.time_base:
+            return float(self._stream.duration * self._stream.time_base)
+        if self._container.duration:
+            return self._container.duration / av.time_base
+        return None
+
+    @property
+    def n_frames(self) -> int | None:
+        """Number of frames that the container announces or that follows from its duration, or None."""
+        if self._stream.frames > 0:
+            return self._stream.frames
+        if self.duration_s and self.declared_fps:
+            return max(1, round(self.duration_s * self.declared_fps))
+        return None
+
+    @property
+    def pts_repaired(self) -> int:
+        """Frames whose media time was missing or did not grow."""
+        return self._time.repaired
+
+    @property
+    def is_hwaccel(self) -> bool:
+        """Whether a hardware decoder is at work."""
+        return bool(self._stream.codec_context.is_hwaccel)
+
+    @property
+    def codec_name(self) -> str:
+        """FFmpeg's name of the codec, such as `h264`."""
+        return self._stream.codec_context.name
+
+    def next(self) -> Picture | None:
+        """The next picture; None at the end of the stream or once interrupted.
+
+        Raises:
+            av.error.FFmpegError: live only: reading failed.
+        """
+        while not self._interrupted.is_set():
+            while self._pending:
+                frame = self._pending.popleft()
+                if self._is_clean(frame):
+                    return self._picture(frame)
+            packet = self._next_packet()
+            if packet is None:
+                return None
+            self._decode(packet)
+        return None
+
+    def close(self) -> None:
+        """Free the container and the decoder. Idempotent."""
+        if self._packets is None:
+            return
+        self._packets = None
+        self._pending.clear()
+        # Waits for the decoder's threads without the interpreter lock. Freeing the decoder later holds that lock, and
+        # a thread that wants it to log a line would never end.
+        self._stream.codec_context.flush_buffers()
+        self._container.close()
+
+    def _next_packet(self) -> Packet[VideoStream] | None:
+        for _ in range(MAX_BAD_READS):
+            if self._packets is None:
+                return None
+            try:
+                return next(self._packets, None)
+            except av.error.FFmpegError as error:
+                if self._live:
+                    raise
+                self.corrupt += 1
+                last = error
+                self._packets = self._container.demux(self._stream)
+        log.warning("%s: unreadable after frame %d: %s", self._shown, self.decoded, explain(last))
+        return None
+
+    def _decode(self, packet: Packet[VideoStream]) -> None:
+        if packet.is_corrupt:
+            self._damaged()
+            return
+        try:
+            self._pending.extend(packet.decode())
+        except (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.UndefinedError):
+            self._damaged()
+
+    def _damaged(self) -> None:
+        self.corrupt += 1
+        self._wait_for_key = self._live
+
+    def _is_clean(self, frame: av.VideoFrame) -> bool:
+        if frame.is_corrupt:
+            self._damaged()
+            return False
+        if self._wait_for_key and not frame.key_frame:
+            self.corrupt += 1
+            return False
+        self._wait_for_key = False
+        return True
+
+    def _picture(self, frame: av.VideoFrame) -> Picture:
+        self.decoded += 1
+        self.last_pts_s = self._time.seconds(frame.pts if frame.pts is not None else frame.dts)
+        bgr = self._reformatter.reformat(frame, format="bgr24").to_ndarray()
+        return Picture(from_frame(frame).apply(np.ascontiguousarray(bgr)), self.last_pts_s)
