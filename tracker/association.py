@@ -1,0 +1,84 @@
+"""Which detection continues which track: overlap costs and the assignment of least total cost."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import lap
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import ShapeError
+from tracker.kalman import RealArray
+
+NEVER = 2.0
+"""Cost of a pair that must not match; every real cost is at most 1."""
+
+Rows = NDArray[np.int64]
+
+
+class Assignment(NamedTuple):
+    """Who matched whom.
+
+    Attributes:
+        tracks: int64 (k,), rows of the cost matrix that matched, ascending.
+        detections: int64 (k,), the column of each of them.
+    """
+
+    tracks: Rows
+    detections: Rows
+
+
+def iou_cost(a: RealArray, b: RealArray, extent_px: float) -> RealArray:
+    """1 - IoU of every pair of the boxes (n, 4) and (m, 4) in xyxy px, (n, m) in [0, 1].
+
+    Args:
+        a: (n, 4) float64.
+        b: (m, 4) float64.
+        extent_px: 0: corners are points of the plane. 1: corners are pixel indices and both belong to the box, as in
+            ByteTrack's code; boxes that only touch then overlap.
+    """
+    left_top = np.maximum(a[:, None, :2], b[None, :, :2])
+    right_bottom = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    size = np.maximum(right_bottom - left_top + extent_px, 0)
+    intersection = size[..., 0] * size[..., 1]
+    area_a = (a[:, 2] - a[:, 0] + extent_px) * (a[:, 3] - a[:, 1] + extent_px)
+    area_b = (b[:, 2] - b[:, 0] + extent_px) * (b[:, 3] - b[:, 1] + extent_px)
+    union = area_a[:, None] + area_b[None, :] - intersection
+    return np.asarray(1 - np.divide(intersection, union, out=np.zeros_like(intersection), where=intersection > 0))
+
+
+def fuse_score(cost: RealArray, score: RealArray) -> RealArray:
+    """1 - IoU * score from the cost 1 - IoU (n, m) and the detections' scores (m,), (n, m) in [0, 1].
+
+    Source: ByteTrack's code; the paper (arXiv 2110.06864) does not mention it.
+    """
+    return np.asarray(1 - (1 - cost) * score[None, :])
+
+
+def associate(cost: RealArray, max_cost: float) -> Assignment:
+    """Match tracks to detections with minimum total cost.
+
+    Args:
+        cost: (n, m) float64; n or m may be 0. Not modified.
+        max_cost: pairs with a higher cost are left unmatched.
+
+    Raises:
+        ShapeError: cost is not two-dimensional.
+
+    Source: ByteTrack (arXiv 2110.06864), section 3.
+    """
+    if cost.ndim != 2:
+        raise ShapeError(f"associate: wanted a cost matrix (n, m), found shape {cost.shape}")
+    allowed = cost <= max_cost
+    per_track, per_detection = allowed.sum(axis=1), allowed.sum(axis=0)
+    partner = np.where(per_track > 0, allowed.argmax(axis=1), -1) if cost.size else np.full(len(cost), -1, np.int64)
+    # A pair that has only each other needs no search; a crowd does.
+    contested = (per_track > 1) | ((per_track == 1) & (per_detection[partner] > 1)) if cost.size else per_track > 0
+    rows = np.flatnonzero(contested)
+    if rows.size:
+        columns = np.flatnonzero(allowed[rows].any(axis=0))
+        _, found, _ = lap.lapjv(cost[np.ix_(rows, columns)], extend_cost=True, cost_limit=max_cost)
+        partner[rows] = np.where(found >= 0, columns[found], -1)
+    tracks = np.flatnonzero(partner >= 0)
+    return Assignment(tracks, partner[tracks])
