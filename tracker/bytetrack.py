@@ -36,24 +36,39 @@ class ByteTrackConfig:
         pydantic.ValidationError: a value out of bounds, or scores that are not low <= high <= new.
     """
 
-    high_score: float = Field(0.5, ge=0, le=1, description="detections from this score on are matched first (score)")
-    low_score: float = Field(0.1, ge=0, le=1, description="detections below this score are ignored (score)")
-    new_track_score: float = Field(0.6, ge=0, le=1, description="score that a detection needs to start a track (score)")
+    high_score: float = Field(
+        default=0.5, ge=0, le=1, description="detections from this score on are matched first (score)"
+    )
+    low_score: float = Field(default=0.1, ge=0, le=1, description="detections below this score are ignored (score)")
+    new_track_score: float = Field(
+        default=0.6, ge=0, le=1, description="score that a detection needs to start a track (score)"
+    )
     min_iou: float = Field(
-        0.2, gt=0, le=1, description="least similarity (IoU, times score if fuse_score) of a first-stage match (ratio)"
+        default=0.2,
+        gt=0,
+        le=1,
+        description="least similarity (IoU, times score if fuse_score) of a first-stage match (ratio)",
     )
-    min_iou_low: float = Field(0.5, gt=0, le=1, description="least IoU of a match with a low-score detection (ratio)")
+    min_iou_low: float = Field(
+        default=0.5, gt=0, le=1, description="least IoU of a match with a low-score detection (ratio)"
+    )
     min_iou_new: float = Field(
-        0.3, gt=0, le=1, description="least similarity of the match that confirms a new track (ratio)"
+        default=0.3, gt=0, le=1, description="least similarity of the match that confirms a new track (ratio)"
     )
-    fuse_score: bool = Field(True, description="multiply IoU by score in the first stage; ByteTrack: off for MOT20")
-    per_class: bool = Field(True, description="never match a track with a detection of another class")
-    buffer_s: float = Field(1.0, ge=0, description="how long a lost track can be found again (s)")
+    fuse_score: bool = Field(
+        default=True, description="multiply IoU by score in the first stage; ByteTrack: off for MOT20"
+    )
+    per_class: bool = Field(default=True, description="never match a track with a detection of another class")
+    buffer_s: float = Field(default=1.0, ge=0, description="how long a lost track can be found again (s)")
     nominal_fps: float = Field(
-        30.0, gt=0, description="frame rate at which motion noise is ByteTrack's, assumed where times are missing (1/s)"
+        default=30.0,
+        gt=0,
+        description="frame rate at which motion noise is ByteTrack's, assumed where times are missing (1/s)",
     )
-    output_predicted: bool = Field(False, description="also give lost tracks, where they are predicted to be")
-    reference_compat: bool = Field(False, description="behave as ByteTrack's published code, its defects included")
+    output_predicted: bool = Field(default=False, description="also give lost tracks, where they are predicted to be")
+    reference_compat: bool = Field(
+        default=False, description="behave as ByteTrack's published code, its defects included"
+    )
 
     @model_validator(mode="after")
     def _scores_in_order(self) -> ByteTrackConfig:
@@ -204,9 +219,7 @@ class ByteTracker:
         found = associate(cost, 1 - min_similarity)
         return Assignment(rows[found.tracks], columns[found.detections])
 
-    def _correct(
-        self, rows: Rows, matched: Rows, boxes: RealArray, score: NDArray[np.float32], class_id: Rows
-    ) -> None:
+    def _correct(self, rows: Rows, matched: Rows, boxes: RealArray, score: NDArray[np.float32], class_id: Rows) -> None:
         table = self._table
         self._kernels.correct(table.mean, table.cov, rows, self._kernels.measurement(boxes[matched]))
         table.score[rows] = score[matched]

@@ -1,9 +1,9 @@
 """The motion model: a constant-velocity Kalman filter over (cx, cy, aspect, height), in seconds.
 
-All covariances start diagonal and every step couples a coordinate with its own velocity only, so the 8 x 8 covariance of
-ByteTrack's filter falls apart into four 2 x 2 blocks. The centre's two coordinates and the height share one noise, hence
-one block. What is left per track: `mean` (8,) and `cov` (6,) = pp, pv, vv of the shared block, then of the aspect ratio
-(p = position, v = velocity per second).
+All covariances start diagonal and every step couples a coordinate with its own velocity only, so the 8 x 8 covariance
+of ByteTrack's filter falls apart into four 2 x 2 blocks. The centre's two coordinates and the height share one noise,
+hence one block. What is left per track: `mean` (8,) and `cov` (6,) = pp, pv, vv of the shared block, then of the aspect
+ratio (p = position, v = velocity per second).
 
 Source: ByteTrack (arXiv 2110.06864), section 4.1, whose filter is DeepSORT's (arXiv 1703.07402), section 2.1.
 """

@@ -9,9 +9,17 @@ from tracker import association, kalman
 
 Kernels = Any
 
-NUMPY = SimpleNamespace(predict=kalman.predict, correct=kalman.correct, boxes=kalman.boxes, initiate=kalman.initiate,
-    measurement=kalman.measurement, iou_cost=association.iou_cost, fuse_score=association.fuse_score)
+NUMPY = SimpleNamespace(
+    predict=kalman.predict,
+    correct=kalman.correct,
+    boxes=kalman.boxes,
+    initiate=kalman.initiate,
+    measurement=kalman.measurement,
+    iou_cost=association.iou_cost,
+    fuse_score=association.fuse_score,
+)
 BACKEND = "numpy"
+
 
 def choose_kernels() -> Kernels:
     return NUMPY

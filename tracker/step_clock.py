@@ -15,9 +15,9 @@ CUT_INTERVALS = 1.5
 class StepClock:
     """Turns frame numbers and media times into time steps.
 
-    The step is the difference of the media times. Where there is none (a time is missing, stands still or runs back, as
-    when a file loops or a camera sets its clock), it is the number of frames times the frame interval: the median of the
-    last nine, and the nominal one until two times were seen.
+    The step is the difference of the media times. Where there is none (a time is missing, stands still or runs back,
+    as when a file loops or a camera sets its clock), it is the number of frames times the frame interval: the median of
+    the last nine, and the nominal one until two times were seen.
 
     Args:
         nominal_interval_s: frame interval assumed until timestamps say otherwise.
