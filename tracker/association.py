@@ -17,6 +17,22 @@ NEVER = 2.0
 Rows = NDArray[np.int64]
 
 
+class MatchRule(NamedTuple):
+    """What one association stage asks for.
+
+    Attributes:
+        max_cost: pairs with a higher cost never match.
+        fuse_score: cost is 1 - IoU * score instead of 1 - IoU.
+        per_class: pairs of different classes never match.
+        extent_px: see `iou_cost`.
+    """
+
+    max_cost: float
+    fuse_score: bool
+    per_class: bool
+    extent_px: float
+
+
 class Assignment(NamedTuple):
     """Who matched whom.
 
@@ -72,13 +88,21 @@ def associate(cost: RealArray, max_cost: float) -> Assignment:
         raise ShapeError(f"associate: wanted a cost matrix (n, m), found shape {cost.shape}")
     allowed = cost <= max_cost
     per_track, per_detection = allowed.sum(axis=1), allowed.sum(axis=0)
-    partner = np.where(per_track > 0, allowed.argmax(axis=1), -1) if cost.size else np.full(len(cost), -1, np.int64)
-    # A pair that has only each other needs no search; a crowd does.
-    contested = (per_track > 1) | ((per_track == 1) & (per_detection[partner] > 1)) if cost.size else per_track > 0
-    rows = np.flatnonzero(contested)
+    partner = np.full(len(cost), -1, np.int64)
+    some = np.flatnonzero(per_track)
+    partner[some] = allowed[some].argmax(axis=1)
+    # A pair that has only each other needs no search; the others do, all at once.
+    rows = some[(per_track[some] > 1) | (per_detection[partner[some]] > 1)]
     if rows.size:
         columns = np.flatnonzero(allowed[rows].any(axis=0))
-        _, found, _ = lap.lapjv(cost[np.ix_(rows, columns)], extend_cost=True, cost_limit=max_cost)
+        part = np.ix_(rows, columns)
+        found = solve(np.where(allowed[part], cost[part], NEVER), max_cost)
         partner[rows] = np.where(found >= 0, columns[found], -1)
     tracks = np.flatnonzero(partner >= 0)
     return Assignment(tracks, partner[tracks])
+
+
+def solve(cost: RealArray, max_cost: float) -> Rows:
+    """The column matched to each row of `cost` (n, m), or -1: least total cost, none above `max_cost`; n, m >= 1."""
+    _, found, _ = lap.lapjv(cost, extend_cost=True, cost_limit=max_cost)
+    return np.asarray(found, np.int64)

@@ -6,21 +6,20 @@ Source: ByteTrack (arXiv 2110.06864), section 3, algorithm 1.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from pipeline.core.detections import Detections
 from pipeline.core.errors import UsageError
 from pipeline.core.tracks import Tracks
-from tracker.association import NEVER, Assignment, associate
-from tracker.kalman import Motion, RealArray
-from tracker.kernels import Kernels, choose_kernels
-from tracker.quirks import FIXED, PUBLISHED, Quirks
+from tracker import kalman, kernels
+from tracker.association import MatchRule
+from tracker.quirks import FIXED, PUBLISHED
 from tracker.step_clock import StepClock
-from tracker.track_table import TrackState, TrackTable
+from tracker.track_table import CLASS_ID, DETECTION_ROW, TRACK_ID, Real, TrackState, TrackTable, Whole
 
-Rows = NDArray[np.int64]
+NEW, TRACKED, LOST, REMOVED = (int(state) for state in TrackState)
+NONE = np.zeros(0, np.int64)
 
 DUPLICATE_COST = 0.15
 """A tracked and a lost track whose boxes overlap by more than 1 - this are one object (ByteTrack's code)."""
@@ -81,21 +80,29 @@ class ByteTrackConfig:
 
 
 class ByteTracker:
-    """Gives detections of one source ids that last. Implements pipeline.core.protocols.Tracker.
+    """Gives the detections of one source ids that last. Implements pipeline.core.protocols.Tracker.
 
     One instance per source: ids count from 1 within the instance and are never used again, not even after `reset`.
 
     Args:
         config: the settings.
-        kernels: the inner loops; by default the compiled ones where they are built (see tracker.kernels).
+        backend: the inner loops to use, `cython` or `numpy`; None takes `tracker.kernels.BACKEND`.
+
+    Raises:
+        UsageError: `backend` is neither.
+        BackendError: `cython` is wanted and not built.
     """
 
-    def __init__(self, config: ByteTrackConfig | None = None, kernels: Kernels | None = None) -> None:
-        self.config = config or ByteTrackConfig()
-        self._kernels = kernels or choose_kernels()
-        self._quirks: Quirks = PUBLISHED if self.config.reference_compat else FIXED
-        self._motion = Motion(1 / self.config.nominal_fps)
-        self._buffer_frames = round(self.config.buffer_s * self.config.nominal_fps)
+    def __init__(self, config: ByteTrackConfig | None = None, backend: str | None = None) -> None:
+        self.config = config = config or ByteTrackConfig()
+        self._kernels = kernels.load_kernels(backend) if backend else kernels.DEFAULT
+        self._quirks = quirks = PUBLISHED if config.reference_compat else FIXED
+        self._motion = kalman.Motion(1 / config.nominal_fps)
+        self._buffer_frames = round(config.buffer_s * config.nominal_fps)
+        extent = quirks.extent_px
+        self._first = MatchRule(1 - config.min_iou, config.fuse_score, config.per_class, extent)
+        self._second = MatchRule(1 - config.min_iou_low, False, config.per_class, extent)
+        self._confirming = MatchRule(1 - config.min_iou_new, config.fuse_score, config.per_class, extent)
         self._next_id = 1
         self.reset()
 
@@ -107,7 +114,7 @@ class ByteTracker:
         self._now_s = 0.0
 
     def __len__(self) -> int:
-        """Number of tracks held, lost and unconfirmed ones included."""
+        """Number of tracks held, lost and new ones included."""
         return len(self._table)
 
     def count(self, state: TrackState) -> int:
@@ -125,196 +132,156 @@ class ByteTracker:
             pts_s: media time in seconds, or None. Times that stand still or run back are replaced by an estimate.
 
         Raises:
-            UsageError: a box or score is not finite, or `pts_s` is not.
+            UsageError: a box, a score or `pts_s` is not finite. The tracker is as it was before.
         """
-        self._frame += 1
+        high, low = self._split(detections)
         self._pass_time(frame_index, pts_s)
-        boxes, score = self._checked(detections)
-        high, low = self._split(boxes, score)
-        class_id = detections.class_id
         table = self._table
-        table.detection_row[:] = -1
+        pool, fresh = np.flatnonzero(table.state != NEW), np.flatnonzero(table.state == NEW)
 
-        pool = np.flatnonzero(table.state != TrackState.NEW)
-        first = self._match(pool, high, boxes, score, class_id, self.config.min_iou, self.config.fuse_score)
-        left = np.setdiff1d(pool, first.tracks, assume_unique=True)
-        left = left[table.state[left] == TrackState.TRACKED]
-        second = self._match(left, low, boxes, score, class_id, self.config.min_iou_low, False)
-        fresh = np.flatnonzero(table.state == TrackState.NEW)
-        high = np.setdiff1d(high, first.detections, assume_unique=True)
-        third = self._match(fresh, high, boxes, score, class_id, self.config.min_iou_new, self.config.fuse_score)
-        high = np.setdiff1d(high, third.detections, assume_unique=True)
+        rows, columns, missed, high = self._match(pool, high, detections, self._first)
+        self._correct(rows, columns, detections)
+        # The low boxes are for tracks that were seen a moment ago: a lost one is found by a good box only.
+        missed = missed[table.state[missed] == TRACKED]
+        rows, columns, missed, _ = self._match(missed, low, detections, self._second)
+        self._correct(rows, columns, detections)
+        rows, columns, _, high = self._match(fresh, high, detections, self._confirming)
+        self._correct(rows, columns, detections)
 
-        was = table.state.copy()
-        rows = np.concatenate([first.tracks, second.tracks, third.tracks])
-        matched = np.concatenate([first.detections, second.detections, third.detections])
-        self._correct(rows, matched, boxes, score, class_id)
-        born = self._start(high[score[high] >= np.float32(self.config.new_track_score)], boxes, score, class_id)
-        self._retire(was, rows, born)
+        strong = detections.confidence[high] >= np.float32(self.config.new_track_score)
+        self._retire(missed, self._start(high[strong], detections))
         self._remove_duplicates()
         return self._output()
 
+    def _split(self, detections: Detections) -> tuple[Whole, Whole]:
+        """Rows of the high and of the low detections."""
+        xyxy, score, config = detections.xyxy, detections.confidence, self.config
+        exclusive = self._quirks.thresholds_excluded
+        high, low, broken = self._kernels.split(xyxy, score, config.low_score, config.high_score, exclusive)
+        if broken >= 0:
+            raise UsageError(
+                f"ByteTracker.update: wanted finite boxes and scores, found {xyxy[broken].tolist()} with score "
+                f"{score[broken]} in row {broken}; check the detector's output"
+            )
+        return high, low
+
     def _pass_time(self, frame_index: int, pts_s: float | None) -> None:
         """Predict every track over the time since the frame before, and forget those that were lost too long."""
-        table, state = self._table, TrackState
-        if self._quirks.time_is_frames:
+        table, quirks = self._table, self._quirks
+        if quirks.time_is_frames:
             dt_s, is_cut = self._motion.interval_s, False
         else:
             dt_s, is_cut = self._clock.step(frame_index, pts_s)
+        self._frame += 1
         self._now_s += dt_s
         if is_cut:
-            table.arrange(np.zeros(0, np.int64), np.zeros(0, np.int64))
-        elif not self._quirks.revives_removed:
-            limit_s = self.config.buffer_s + CLOCK_TOLERANCE_S
-            alive = (table.state != state.LOST) | (self._now_s - table.last_seen_s <= limit_s)
-            if not alive.all():
-                rows = np.flatnonzero(alive)
-                table.arrange(rows[rows < table.n_seen], rows[rows >= table.n_seen])
-        # A lost track keeps its height: an old trend in size soon makes the box absurd.
-        table.mean[table.n_seen :, 7] = 0
-        moving = table.state != state.NEW if self._quirks.new_tracks_stand_still else table.state != state.REMOVED
-        self._kernels.predict(table.mean, table.cov, np.flatnonzero(moving), dt_s, self._motion)
-
-    def _checked(self, detections: Detections) -> tuple[RealArray, NDArray[np.float32]]:
-        boxes, score = detections.xyxy.astype(np.float64), detections.confidence
-        finite = np.isfinite(boxes).all(axis=1) & np.isfinite(score)
-        if not finite.all():
-            row = int(np.argmin(finite))
-            raise UsageError(
-                f"ByteTracker.update: wanted finite boxes and scores, found {boxes[row].tolist()} with score "
-                f"{score[row]} in row {row}; check the detector's output"
-            )
-        return boxes, score
-
-    def _split(self, boxes: RealArray, score: NDArray[np.float32]) -> tuple[Rows, Rows]:
-        """Rows of the high and of the low detections."""
-        low_score, high_score = np.float32(self.config.low_score), np.float32(self.config.high_score)
-        usable = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-        if self._quirks.thresholds_excluded:
-            high, low = score > high_score, (score > low_score) & (score < high_score)
-        else:
-            high, low = score >= high_score, (score >= low_score) & (score < high_score)
-        return np.flatnonzero(usable & high), np.flatnonzero(usable & low)
+            table.arrange(NONE, NONE)
+        elif table.n_seen < len(table) and not quirks.revives_removed:
+            since_s = self._now_s - table.last_seen_s
+            table.keep((table.state != LOST) | (since_s <= self.config.buffer_s + CLOCK_TOLERANCE_S))
+        moves_new = not quirks.new_tracks_stand_still
+        self._kernels.predict(table.real, table.whole, moves_new, dt_s, self._motion.step_noise(dt_s))
 
     def _match(
-        self,
-        rows: Rows,
-        columns: Rows,
-        boxes: RealArray,
-        score: NDArray[np.float32],
-        class_id: Rows,
-        min_similarity: float,
-        fuse: bool,
-    ) -> Assignment:
-        """Associate the tracks `rows` with the detections `columns`; the result is in table rows and detection rows."""
-        if not rows.size or not columns.size:
-            none = np.zeros(0, np.int64)
-            return Assignment(none, none)
-        tracks = self._kernels.boxes(self._table.mean[rows])
-        cost = self._kernels.iou_cost(tracks, boxes[columns], self._quirks.extent_px)
-        if fuse:
-            cost = self._kernels.fuse_score(cost, score[columns].astype(np.float64))
-        if self.config.per_class:
-            cost[self._table.class_id[rows][:, None] != class_id[columns][None, :]] = NEVER
-        found = associate(cost, 1 - min_similarity)
-        return Assignment(rows[found.tracks], columns[found.detections])
+        self, rows: Whole, columns: Whole, detections: Detections, rule: MatchRule
+    ) -> tuple[Whole, Whole, Whole, Whole]:
+        """Associate tracks with detections: matched rows and columns, then the rows and the columns left over."""
+        if not len(rows) or not len(columns):
+            return NONE, NONE, rows, columns
+        table, d = self._table, detections
+        return self._kernels.match(table.real, table.whole, rows, d.xyxy, d.confidence, d.class_id, columns, rule)
 
-    def _correct(self, rows: Rows, matched: Rows, boxes: RealArray, score: NDArray[np.float32], class_id: Rows) -> None:
-        table = self._table
-        self._kernels.correct(table.mean, table.cov, rows, self._kernels.measurement(boxes[matched]))
-        table.score[rows] = score[matched]
-        table.state[rows] = TrackState.TRACKED
-        table.last_frame[rows] = self._frame
-        table.last_seen_s[rows] = self._now_s
-        table.detection_row[rows] = matched
+    def _correct(self, rows: Whole, columns: Whole, detections: Detections) -> None:
+        """Correct the matched tracks `rows` by the detections `columns`."""
+        if not len(rows):
+            return
+        table, d = self._table, detections
+        self._kernels.correct(table.real, table.whole, rows, d.xyxy, d.confidence, columns, self._frame, self._now_s)
+        table.state[rows] = TRACKED
         if not self.config.per_class:
-            self._vote(rows, class_id[matched], table.score[rows])
+            self._vote(rows, d.class_id[columns], table.score[rows])
 
-    def _vote(self, rows: Rows, seen: Rows, score: RealArray) -> None:
+    def _vote(self, rows: Whole, seen: Whole, score: Real) -> None:
         """Weighted majority vote: a track's class changes once another one has gathered more confidence."""
         table = self._table
-        agrees = table.class_id[rows] == seen
-        vote = table.vote[rows] + np.where(agrees, score, -score)
-        table.class_id[rows] = np.where(vote < 0, seen, table.class_id[rows])
+        before = table.class_id[rows]
+        vote = table.vote[rows] + np.where(before == seen, score, -score)
+        table.class_id[rows] = np.where(vote < 0, seen, before)
         table.vote[rows] = np.abs(vote)
 
-    def _start(self, columns: Rows, boxes: RealArray, score: NDArray[np.float32], class_id: Rows) -> Rows:
+    def _start(self, columns: Whole, detections: Detections) -> Whole:
         """Start a track for each of the detections `columns`; their table rows."""
-        table, n = self._table, len(columns)
+        n = len(columns)
         if not n:
-            return columns
+            return NONE
+        table = self._table
         born = table.extend(n)
-        table.mean[born], table.cov[born] = self._kernels.initiate(
-            self._kernels.measurement(boxes[columns]), self._motion
-        )
-        table.score[born] = table.vote[born] = score[columns]
-        table.class_id[born] = class_id[columns]
+        measured = kalman.measurement(detections.xyxy[columns])
+        table.mean[born], table.cov[born] = kalman.initiate(measured, self._motion)
+        table.score[born] = table.vote[born] = detections.confidence[columns]
+        table.class_id[born] = detections.class_id[columns]
         table.track_id[born] = np.arange(self._next_id, self._next_id + n)
         self._next_id += n
         # What is there when the tracker is switched on needs no second sighting.
-        table.state[born] = TrackState.TRACKED if self._frame == 1 else TrackState.NEW
+        table.state[born] = TRACKED if self._frame == 1 else NEW
         table.start_frame[born] = table.last_frame[born] = self._frame
         table.last_seen_s[born] = self._now_s
         table.detection_row[born] = columns
         return np.arange(born.start, born.stop)
 
-    def _retire(self, was: Rows, rows: Rows, born: Rows) -> None:
+    def _retire(self, lost_now: Whole, born: Whole) -> None:
         """Sort the table into the tracks seen in this frame and the lost ones; forget new tracks without a match.
 
         Args:
-            was: states before the frame, of the rows there were.
-            rows: table rows that were matched.
-            born: table rows that began in this frame.
+            lost_now: rows of tracked tracks that no detection continued.
+            born: rows of the tracks that began in this frame.
         """
-        table, n = self._table, len(was)
-        missed = np.ones(n, np.bool_)
-        missed[rows] = False
-        found = np.flatnonzero(~missed & ((was == TrackState.LOST) | (was == TrackState.REMOVED)))
-        kept = np.flatnonzero(~missed[: table.n_seen])
-        lost_before = table.n_seen + np.flatnonzero(missed[table.n_seen :])
-        lost_now = np.flatnonzero(missed & (was == TrackState.TRACKED))
-        table.state[lost_now] = TrackState.LOST
+        table, n_seen, n_before = self._table, self._table.n_seen, len(self._table) - len(born)
+        matched = table.detection_row[:n_before] >= 0
+        if not len(born) and matched[:n_seen].all() and not matched[n_seen:].any() and not self._quirks.revives_removed:
+            return
+        table.state[lost_now] = LOST
+        kept = np.flatnonzero(matched[:n_seen])
+        found = np.flatnonzero(matched[n_seen:]) + n_seen
+        lost_before = np.flatnonzero(~matched[n_seen:]) + n_seen
         lost = np.concatenate([lost_before, lost_now])
         if self._quirks.revives_removed:
-            # The published code takes tracks off its list one frame late, by a list of ids that is never cleared.
+            # The published code takes a track off its list one frame late, by a list of ids that is never cleared.
             lost = lost[table.was_removed[lost] == 0]
             late = lost_before[self._frame - table.last_frame[lost_before] > self._buffer_frames]
-            table.state[late] = TrackState.REMOVED
+            table.state[late] = REMOVED
             table.was_removed[late] = 1
         table.arrange(np.concatenate([kept, born, found]), lost)
 
     def _remove_duplicates(self) -> None:
-        """Where a tracked and a lost track overlap nearly fully, keep the one that has been followed longer."""
-        table = self._table
-        n_seen = table.n_seen
+        """Where a seen and a lost track overlap nearly fully, keep the one that has been followed longer."""
+        table, n_seen = self._table, self._table.n_seen
         if not n_seen or n_seen == len(table):
             return
-        box = self._kernels.boxes(table.mean)
-        cost = self._kernels.iou_cost(box[:n_seen], box[n_seen:], self._quirks.extent_px)
-        if self.config.per_class:
-            cost[table.class_id[:n_seen, None] != table.class_id[None, n_seen:]] = NEVER
-        seen, lost = np.nonzero(cost < DUPLICATE_COST)
-        if not seen.size:
+        seen, lost = self._kernels.duplicates(
+            table.real, table.whole, n_seen, DUPLICATE_COST, self.config.per_class, self._quirks.extent_px
+        )
+        if not len(seen):
             return
         age = table.last_frame - table.start_frame
-        margin = age[seen] - age[n_seen + lost]
-        lost_goes = margin > 0 if self._quirks.equal_age_drops_tracked else margin >= 0
-        keep = np.ones(len(table), np.bool_)
-        keep[n_seen + lost[lost_goes]] = False
-        keep[seen[~lost_goes]] = False
-        rows = np.flatnonzero(keep)
-        table.arrange(rows[rows < n_seen], rows[rows >= n_seen])
+        lead = age[seen] - age[lost]
+        lost_goes = lead > 0 if self._quirks.equal_age_drops_tracked else lead >= 0
+        wanted = np.ones(len(table), np.bool_)
+        wanted[lost[lost_goes]] = False
+        wanted[seen[~lost_goes]] = False
+        table.keep(wanted)
 
     def _output(self) -> Tracks:
         table = self._table
-        shown = table.state == TrackState.TRACKED
+        shown = table.state == TRACKED
         if self.config.output_predicted:
-            shown |= table.state == TrackState.LOST
+            shown |= table.state == LOST
         rows = np.flatnonzero(shown)
+        whole = table.whole[rows]
         return Tracks(
-            xyxy=self._kernels.boxes(table.mean[rows]).astype(np.float32),
+            xyxy=self._kernels.corners(table.real, rows),
             confidence=table.score[rows].astype(np.float32),
-            class_id=table.class_id[rows],
-            track_id=table.track_id[rows],
-            detection_row=table.detection_row[rows],
+            class_id=whole[:, CLASS_ID],
+            track_id=whole[:, TRACK_ID],
+            detection_row=whole[:, DETECTION_ROW],
         )

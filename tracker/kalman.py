@@ -90,34 +90,29 @@ def initiate(measured: RealArray, motion: Motion) -> tuple[RealArray, RealArray]
     return mean, cov
 
 
-def predict(mean: RealArray, cov: RealArray, rows: NDArray[np.int64], dt_s: float, motion: Motion) -> None:
-    """Move the tracks `rows` of `mean` (n, 8) and `cov` (n, 6) on by `dt_s` seconds, in place."""
-    noise = motion.step_noise(dt_s)
-    moved, spread = mean[rows], cov[rows]
-    height2 = moved[:, 3] ** 2
-    moved[:, :4] += dt_s * moved[:, 4:]
+def predict(mean: RealArray, cov: RealArray, dt_s: float, noise: tuple[float, ...]) -> None:
+    """Move `mean` (n, 8) and `cov` (n, 6) on by `dt_s` seconds, in place; `noise` is `Motion.step_noise(dt_s)`."""
+    height2 = mean[:, 3] ** 2
+    mean[:, :4] += dt_s * mean[:, 4:]
     for first, scale in ((0, height2), (3, 1.0)):
-        pp, pv, vv = spread[:, first], spread[:, first + 1], spread[:, first + 2]
+        pp, pv, vv = cov[:, first], cov[:, first + 1], cov[:, first + 2]
         pp += dt_s * (2 * pv + dt_s * vv) + noise[first] * scale
         pv += dt_s * vv + noise[first + 1] * scale
         vv += noise[first + 2] * scale
-    mean[rows], cov[rows] = moved, spread
 
 
-def correct(mean: RealArray, cov: RealArray, rows: NDArray[np.int64], measured: RealArray) -> None:
-    """Correct the tracks `rows` of `mean` (n, 8) and `cov` (n, 6) by their measurements (k, 4), in place."""
-    moved, spread = mean[rows], cov[rows]
-    shared_noise = (POSITION_STD * moved[:, 3]) ** 2
-    error = measured - moved[:, :4]
+def correct(mean: RealArray, cov: RealArray, measured: RealArray) -> None:
+    """Correct `mean` (n, 8) and `cov` (n, 6) by the measurements (n, 4), in place."""
+    shared_noise = (POSITION_STD * mean[:, 3]) ** 2
+    error = measured - mean[:, :4]
     for first, columns, noise in ((0, [0, 1, 3], shared_noise), (3, [2], ASPECT_MEASUREMENT_STD**2)):
-        pp, pv, vv = spread[:, first], spread[:, first + 1], spread[:, first + 2]
+        pp, pv, vv = cov[:, first], cov[:, first + 1], cov[:, first + 2]
         total = pp + noise
-        moved[:, columns] += (pp / total)[:, None] * error[:, columns]
-        moved[:, [c + 4 for c in columns]] += (pv / total)[:, None] * error[:, columns]
+        mean[:, columns] += (pp / total)[:, None] * error[:, columns]
+        mean[:, [c + 4 for c in columns]] += (pv / total)[:, None] * error[:, columns]
         vv -= pv * pv / total
         pv *= noise / total
         pp *= noise / total
-    mean[rows], cov[rows] = moved, spread
 
 
 def boxes(mean: RealArray) -> RealArray:
