@@ -15,13 +15,13 @@ from pipeline.core.errors import SourceError, UsageError
 from pipeline.core.url import Url
 from sources.natural import natural_key
 
-IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .png .bmp .dib .webp .tif .tiff .jp2 .pbm .pgm .ppm .pnm .avif .sr .ras".split()
+_IMAGES = "jpg jpeg jpe png bmp dib webp tif tiff jp2 pbm pgm ppm pnm avif"
+_VIDEOS = (
+    "mp4 m4v mov mkv webm avi mpg mpeg mpe m2v ts mts m2ts vob flv f4v wmv asf 3gp 3g2 ogv ogg mxf gif mjpeg mjpg "
+    "h264 264 avc h265 265 hevc ivf y4m dav nut rm rmvb dv"
 )
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mpe .m2v .ts .mts .m2ts .vob .flv .f4v .wmv .asf .3gp .3g2 .ogv .ogg "
-    ".mxf .gif .mjpeg .mjpg .h264 .264 .avc .h265 .265 .hevc .ivf .y4m .dav .nut .rm .rmvb .dv".split()
-)
+IMAGE_SUFFIXES = frozenset(f".{name}" for name in _IMAGES.split())
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _VIDEOS.split())
 """Which files of a folder are videos. A file that is named itself is opened whatever it ends in."""
 NETWORK_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "rtp", "srt", "tcp")
 MAX_ID_LENGTH = 64
@@ -159,7 +159,8 @@ def _parse_folder(folder: Path) -> list[SourceAddress]:
 
 
 def _parse_glob(pattern: Path) -> list[SourceAddress]:
-    matches = [Path(p) for p in glob.glob(str(pattern), recursive=True)]
+    # Path.glob takes no absolute patterns.
+    matches = [Path(p) for p in glob.glob(str(pattern), recursive=True)]  # noqa: PTH207
     files = sorted((p for p in matches if p.is_file()), key=natural_key)
     found = _of_files(files, images_value=str(pattern), images_name=files[0].resolve().parent.name if files else "")
     if not found:

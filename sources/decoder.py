@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 MAX_BAD_READS = 64
 """Failed packet reads in a row after which a file is taken to be unreadable from there on."""
+DEVICE_POLL_S = 0.002
+"""How often a device that does not block is asked for the next frame."""
 FALLBACK_PERIOD_S = 1 / 25
 """Time between frames assumed for missing time stamps where the container names no frame rate."""
 _NOT_VIDEO = frozenset({"tty"})
@@ -71,8 +74,9 @@ class VideoDecoder:
         container: open for reading.
         shown: what messages call the source, without credentials.
         interrupted: once set, `next` returns None.
-        live: True: a failed read is an error, slices are decoded in parallel (no delay), and after damage nothing is
-            shown until a clean key frame. False: failed reads are skipped, and whole frames are decoded in parallel.
+        live: True: slices are decoded in parallel (no delay), and after damage nothing is shown until a clean key
+            frame. False: whole frames are decoded in parallel (faster, later).
+        skip_bad_reads: True: packets that cannot be read are left out and counted. False: a failed read is an error.
         threads: decoder threads, 0 = one per core.
 
     Raises:
@@ -80,12 +84,20 @@ class VideoDecoder:
     """
 
     def __init__(
-        self, container: InputContainer, *, shown: str, interrupted: threading.Event, live: bool, threads: int = 0
+        self,
+        container: InputContainer,
+        *,
+        shown: str,
+        interrupted: threading.Event,
+        live: bool,
+        skip_bad_reads: bool = False,
+        threads: int = 0,
     ) -> None:
         self._container = container
         self._shown = shown
         self._interrupted = interrupted
         self._live = live
+        self._skip_bad_reads = skip_bad_reads
         try:
             self._stream = pick_video_stream(container, shown)
         except SourceError:
@@ -147,18 +159,21 @@ class VideoDecoder:
         """FFmpeg's name of the codec, such as `h264`."""
         return self._stream.codec_context.name
 
-    def next(self) -> Picture | None:
+    def next(self, wait_s: float = 0.0) -> Picture | None:
         """The next picture; None at the end of the stream or once interrupted.
 
+        Args:
+            wait_s: how long to ask again while a device that does not block has nothing yet (s).
+
         Raises:
-            av.error.FFmpegError: live only: reading failed.
+            av.error.FFmpegError: reading failed, and bad reads are not to be skipped.
         """
         while not self._interrupted.is_set():
             while self._pending:
                 frame = self._pending.popleft()
                 if self._is_clean(frame):
                     return self._picture(frame)
-            packet = self._next_packet()
+            packet = self._next_packet(wait_s)
             if packet is None:
                 return None
             self._decode(packet)
@@ -175,19 +190,26 @@ class VideoDecoder:
         self._stream.codec_context.flush_buffers()
         self._container.close()
 
-    def _next_packet(self) -> Packet[VideoStream] | None:
-        for _ in range(MAX_BAD_READS):
-            if self._packets is None:
-                return None
+    def _next_packet(self, wait_s: float) -> Packet[VideoStream] | None:
+        begun_s = time.monotonic()
+        bad_reads = 0
+        while self._packets is not None and not self._interrupted.is_set():
             try:
                 return next(self._packets, None)
-            except av.error.FFmpegError as error:
-                if self._live:
+            except av.error.BlockingIOError:
+                if time.monotonic() - begun_s >= wait_s:
                     raise
+                self._interrupted.wait(DEVICE_POLL_S)
+            except av.error.FFmpegError as error:
+                if not self._skip_bad_reads:
+                    raise
+                bad_reads += 1
                 self.corrupt += 1
-                last = error
-                self._packets = self._container.demux(self._stream)
-        log.warning("%s: unreadable after frame %d: %s", self._shown, self.decoded, explain(last))
+                if bad_reads >= MAX_BAD_READS:
+                    log.warning("%s: unreadable after frame %d: %s", self._shown, self.decoded - 1, explain(error))
+                    return None
+            # PyAV's generator has ended with its error; the container itself reads on.
+            self._packets = self._container.demux(self._stream)
         return None
 
     def _decode(self, packet: Packet[VideoStream]) -> None:

@@ -43,11 +43,11 @@ def open_with_hardware(target: str, options: OpenOptions, hw_decode: HwDecode, s
             f"{shown}: wanted the hardware decoder {hw_decode!r}, but this build of FFmpeg has only "
             f"{', '.join(available) or 'none'}; set hw_decode to one of them, auto or none"
         )
-    # Without hardware first: a missing file or a refused password must not be reported as a hardware problem.
-    open_input(target, options).close()
     try:
         return open_input(target, replace(options, hwaccel=HWAccel(hw_decode, allow_software_fallback=False)))
     except OpenFailure as failure:
+        # A missing file or a refused password must not be reported as a hardware problem.
+        open_input(target, options).close()
         raise SourceError(
             f"{shown}: wanted the hardware decoder {hw_decode!r}, but it cannot decode this here "
             f"({explain(failure.error, failure.log)}); set hw_decode to auto or none"

@@ -1,14 +1,16 @@
-"""Turning decoded pictures the way their container or EXIF data says they are to be shown."""
+"""Turning decoded pictures the way their container says they are to be shown."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import av
 import cv2
 import numpy as np
-from av.sidedata.sidedata import Type as SideDataType
+from av.sidedata.sidedata import SideData
 
 from pipeline.core.arrays import ImageArray
 
@@ -33,22 +35,6 @@ class Orientation:
 
 UPRIGHT = Orientation()
 
-_EXIF = {
-    1: UPRIGHT,
-    2: Orientation(mirror_x=True),
-    3: Orientation(mirror_x=True, mirror_y=True),
-    4: Orientation(mirror_y=True),
-    5: Orientation(transpose=True),
-    6: Orientation(transpose=True, mirror_x=True),
-    7: Orientation(transpose=True, mirror_x=True, mirror_y=True),
-    8: Orientation(transpose=True, mirror_y=True),
-}
-
-
-def from_exif(value: int) -> Orientation:
-    """The orientation of an EXIF `Orientation` tag (TIFF 6.0, tag 274), 1 to 8; other values mean upright."""
-    return _EXIF.get(value, UPRIGHT)
-
 
 def from_frame(frame: av.VideoFrame) -> Orientation:
     """The orientation that a frame's display matrix asks for (ISO/IEC 14496-12, section 6.2.2).
@@ -56,7 +42,8 @@ def from_frame(frame: av.VideoFrame) -> Orientation:
     Only multiples of 90 degrees and mirrorings exist for pixels; a matrix with any other angle leaves the frame as
     it is stored.
     """
-    matrix = frame.side_data.get(SideDataType.DISPLAYMATRIX)
+    # PyAV's annotation names only one kind of side data; at run time it maps every kind.
+    matrix = cast(Mapping[str, SideData], frame.side_data).get("DISPLAYMATRIX")
     if matrix is None:
         return UPRIGHT
     a, b, _, c, d = struct.unpack("=5i", bytes(matrix)[:20])

@@ -30,7 +30,7 @@ class VideoFileConfig:
     path: Path = Field(description="video file, in any container and codec that FFmpeg reads")
     hw_decode: HwDecode = Field(
         default="none",
-        description="hardware decoder: none, auto (the first that works), or its name; a named one that fails is an error",
+        description="hardware decoder: none, auto (the first that works), or its name (an error where it fails)",
     )
     threads: int = Field(default=0, ge=0, description="decoder threads; 0 = one per core")
 
@@ -87,7 +87,12 @@ class VideoFileSource:
                 f"{shown}: wanted a video file, found one that FFmpeg cannot read: {failure}"
             ) from failure
         self._decoder = VideoDecoder(
-            container, shown=shown, interrupted=self._interrupted, live=False, threads=self._config.threads
+            container,
+            shown=shown,
+            interrupted=self._interrupted,
+            live=False,
+            skip_bad_reads=True,
+            threads=self._config.threads,
         )
         self._first = self._decoder.next()
         if self._first is None and not self._interrupted.is_set():
