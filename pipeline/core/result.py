@@ -22,6 +22,7 @@ class FrameResult:
         timeline: the frame's instants, `emitted` included by the time a sink sees it.
         dropped_before: frames of the same source that were dropped since the result before this one.
         events: JSON-ready records of what analytics saw happen at this frame.
+        tracked: False in a run without a tracker: sinks then show the detections instead of the tracks.
     """
 
     frame: Frame
@@ -30,3 +31,4 @@ class FrameResult:
     timeline: Timeline
     dropped_before: int = 0
     events: tuple[Mapping[str, object], ...] = field(default=())
+    tracked: bool = True
