@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.boxes import xyxy_to_ltwh
+from pipeline.core.class_names import class_ids
 from pipeline.core.detections import Detections
 from pipeline.core.errors import DatasetError, MissingExtraError, UsageError
-from pipeline.evaluation.dataset import LabelledImages, class_ids
+from pipeline.evaluation.dataset import LabelledImages
 
 _STATS = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar_1", "ar_10", "ar_100", "ar_s", "ar_m", "ar_l")
 
@@ -96,7 +97,7 @@ def coco_map(
 
     Raises:
         MissingExtraError: faster-coco-eval is not installed.
-        UsageError: a class that the data set has not.
+        ConfigError: a class that the data set has not.
         DatasetError: a prediction for an image that the data set has not.
     """
     try:

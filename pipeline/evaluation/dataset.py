@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import BoolArray, IntArray
-from pipeline.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,25 +85,3 @@ class LabelledImages:
             ],
         }
 
-
-def class_ids(wanted: Sequence[str | int], class_names: Sequence[str]) -> tuple[int, ...]:
-    """Class numbers for names or numbers (also as text), ascending, each once.
-
-    Raises:
-        UsageError: a name or number that is not among the classes; names the nearest one.
-    """
-    chosen: set[int] = set()
-    for item in wanted:
-        text = str(item).strip()
-        if text in class_names:
-            chosen.add(list(class_names).index(text))
-        elif text.isdigit() and int(text) < len(class_names):
-            chosen.add(int(text))
-        elif text.isdigit():
-            raise UsageError(f"classes: wanted a number from 0 to {len(class_names) - 1}, found {text}")
-        else:
-            lower = {name.lower(): name for name in class_names}
-            near = difflib.get_close_matches(text.lower(), lower, n=1, cutoff=0.5)
-            hint = f"did you mean {lower[near[0]]!r}?" if near else f"there are: {', '.join(class_names[:20])}"
-            raise UsageError(f"classes: wanted names of the model or the data, found {text!r}; {hint}")
-    return tuple(sorted(chosen))

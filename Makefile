@@ -1,0 +1,48 @@
+# The commands of README.md. VENV is made afresh by `make setup`; PY picks the Python that makes it.
+PY ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The embedded default clip, and the model until one ships with the project.
+DEMO_SOURCE ?=
+WEIGHTS ?=
+
+.PHONY: setup demo test quick check fmt lint type contracts bench golden clean
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml constraints-cpu.txt tracker/_fast.pyx
+	$(PY) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python examples/demo.py $(if $(DEMO_SOURCE),--source '$(DEMO_SOURCE)') $(if $(WEIGHTS),--weights '$(WEIGHTS)')
+
+test: setup check
+
+check: lint type contracts
+	$(BIN)/python -m pytest -q
+
+quick: lint type contracts
+	$(BIN)/python -m pytest -q -m 'not slow'
+
+fmt:
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type:
+	$(BIN)/mypy
+
+contracts:
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python tests/benchmarks/bench_tracker.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache runs demo

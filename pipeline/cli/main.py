@@ -1,0 +1,137 @@
+"""Finds the verb, parses its arguments, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+import threading
+from collections.abc import Sequence
+from typing import NoReturn
+
+from pipeline.core.errors import TracklightError, UsageError
+from pipeline.core.url import RedactingFilter, redact
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes."""
+
+VERBS = {
+    "run": "detect and track in files, cameras and streams; write video, tracks and a report",
+    "val": "average precision of a detector on a labelled data set",
+    "models": "the models: size, cost, published accuracy, licence, whether they are on disk",
+    "check": "check a configuration without running it, and print it in full",
+    "doctor": "versions, devices, codecs and extras of this machine",
+}
+"""Verbs that work; each is the module of that name beside this one, with `add_arguments(parser)` and `run(args)`."""
+
+LATER_VERBS = {
+    "train": "train or fine-tune a detector",
+    "dataset": "make, check, convert and split data sets",
+    "export": "write a model for another runtime",
+    "bench": "measure stages and the whole pipeline",
+    "zones": "draw lines and zones on a picture of a source",
+    "events": "list and export what happened",
+    "report": "tables and plots of recorded events",
+    "track-eval": "HOTA, MOTA and IDF1 of recorded tracks",
+    "stream-eval": "streaming average precision",
+    "tune": "choose model, size and scheduler for this machine",
+}
+"""Verbs whose names are taken and that are not built yet; they say so instead of pretending."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with errors as UsageError, so that they leave through the same door as all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage of every flag."""
+        raise UsageError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program with these arguments (default: those of the process). Returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+    except TracklightError as error:
+        _print_error(error)
+        code = USAGE if isinstance(error, UsageError) else FAILED
+    except KeyboardInterrupt:
+        _print_error("interrupted")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has gone (`| head`): no error, but Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = DONE
+    if argv is None:
+        _leave_if_blocked(code)
+    return code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    first = arguments[0] if arguments else "--help"
+    if first in ("-h", "--help", "help"):
+        print(_overview())
+        return DONE if arguments else USAGE
+    if first in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"tracklight {version('tracklight')}")
+        return DONE
+    if first.startswith("-"):
+        arguments, first = ["run", *arguments], "run"
+    if first in LATER_VERBS:
+        raise UsageError(f"{first}: not built yet in this version; what there is: {', '.join(VERBS)}")
+    if first not in VERBS:
+        from pipeline.config.registry import nearest
+
+        raise UsageError(f"wanted a verb ({', '.join(VERBS)}), found {first!r}{nearest(first, VERBS)}")
+    verb = importlib.import_module(f"pipeline.cli.{first}")
+    parser = _Parser(prog=f"tracklight {first}", description=VERBS[first].capitalize() + ".", allow_abbrev=False)
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what goes on, and show tracebacks")
+    verb.add_arguments(parser)
+    parsed = parser.parse_args(arguments[1:])
+    _set_up_logging(parsed.verbose)
+    code: int = verb.run(parsed)
+    return code
+
+
+def _overview() -> str:
+    width = max(map(len, (*VERBS, *LATER_VERBS))) + 2
+    lines = ["usage: tracklight VERB [options]   (VERB may be left out: run)", ""]
+    lines += [f"  {name:<{width}}{text}" for name, text in VERBS.items()]
+    lines += ["", "not built yet: " + ", ".join(LATER_VERBS), ""]
+    lines += [
+        "tracklight VERB --help tells a verb's options.",
+        "",
+        "  tracklight --source street.mp4 -o out.mp4 -o tracks.jsonl",
+        "  tracklight --source rtsp://camera/stream -o display",
+    ]
+    return "\n".join(lines)
+
+
+def _set_up_logging(verbose: bool) -> None:
+    handler = logging.StreamHandler()
+    handler.addFilter(RedactingFilter())
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler], force=True)
+    if not verbose:
+        logging.getLogger("libav").setLevel(logging.ERROR)
+
+
+def _print_error(error: object) -> None:
+    text = " ".join(redact(str(error)).split())
+    print(f"tracklight: {text}", file=sys.stderr)
+    logging.getLogger(__name__).debug("where it came from", exc_info=isinstance(error, BaseException))
+
+
+def _leave_if_blocked(code: int) -> None:
+    """A thread that is stuck inside a library must not keep the program from ending; all outputs are closed by now."""
+    stuck = [t.name for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+    if stuck:
+        print(f"tracklight: leaving with {', '.join(stuck)} still blocked", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

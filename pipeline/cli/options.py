@@ -1,0 +1,52 @@
+"""Options that several verbs share, and the folder that a run gets when it names none."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import UsageError
+
+
+def add_detector_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every verb that runs a detector; names as YOLOv7's users know them."""
+    group = parser.add_argument_group("detector")
+    group.add_argument("--weights", metavar="FILE|NAME", help="weights file, or a name of `tracklight models`")
+    group.add_argument("--img-size", "--img", type=int, nargs="+", metavar="PX", help="input size: one side, or H W")
+    group.add_argument("--conf-thres", type=float, metavar="P", help="keep boxes of this confidence or more")
+    group.add_argument("--iou-thres", type=float, metavar="R", help="IoU above which NMS suppresses")
+    group.add_argument("--classes", nargs="+", metavar="CLASS", help="keep these classes only (names or numbers)")
+    group.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto")
+    group.add_argument("--batch-size", type=int, metavar="N", help="most frames in one call of the detector")
+
+
+def add_settings_options(parser: argparse.ArgumentParser) -> None:
+    """A configuration file, and single settings laid over it."""
+    group = parser.add_argument_group("configuration")
+    group.add_argument("--config", metavar="FILE.yaml", help="settings of the run; options on the command line win")
+    group.add_argument(
+        "--set", action="append", metavar="KEY=VALUE", help="one setting, such as tracker.buffer_s=2; wins over all"
+    )
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The values that are not None: what the person really asked for."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def fresh_folder(project: Path, name: str, *, exist_ok: bool) -> Path:
+    """Make and return `project/name`, or `project/name2`, `name3`, … where it is taken and not `exist_ok`.
+
+    Raises:
+        UsageError: the folder cannot be made.
+    """
+    folder, n = project / name, 1
+    while folder.exists() and not exist_ok:
+        n += 1
+        folder = project / f"{name}{n}"
+    try:
+        folder.mkdir(parents=True, exist_ok=exist_ok)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made ({error.strerror}); choose another with --project") from error
+    return folder

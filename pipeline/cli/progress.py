@@ -1,0 +1,92 @@
+"""What is seen while a run goes on: a live line per run on a terminal, plain lines otherwise. All on stderr."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from pipeline.runtime.runner import Runner
+
+TERMINAL_INTERVAL_S = 0.2
+PLAIN_INTERVAL_S = 5.0
+
+
+class RunProgress:
+    """Shows the progress of a runner from its own thread, as a context manager.
+
+    Args:
+        runner: the run to look at.
+        quiet: show nothing.
+    """
+
+    def __init__(self, runner: Runner, *, quiet: bool = False) -> None:
+        self._runner = runner
+        self._quiet = quiet
+        self._console = Console(file=sys.stderr)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="progress")
+
+    def __enter__(self) -> RunProgress:
+        """Start showing."""
+        if not self._quiet:
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop showing; the terminal is left clean."""
+        self._ended.set()
+        if not self._quiet:
+            self._thread.join()
+
+    def _loop(self) -> None:
+        if self._console.is_terminal:
+            self._show_bars()
+        else:
+            self._print_lines()
+
+    def _print_lines(self) -> None:
+        while not self._ended.wait(PLAIN_INTERVAL_S):
+            print(self._summary(), file=sys.stderr, flush=True)
+
+    def _show_bars(self) -> None:
+        columns: tuple[ProgressColumn, ...] = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._console, transient=True) as bars:
+            tasks: dict[str, TaskID] = {}
+            while not self._ended.wait(TERMINAL_INTERVAL_S):
+                self._update(bars, tasks)
+
+    def _update(self, bars: Progress, tasks: dict[str, TaskID]) -> None:
+        infos = self._runner.infos
+        for name, account in self._runner.ledger.snapshot().items():
+            info = infos.get(name)
+            if info is None:
+                continue
+            total = None if info.is_live else info.n_frames
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total, numbers="")
+            dropped = sum(account.dropped.values())
+            numbers = f"{account.emitted}{f'/{total}' if total else ''} frames, {dropped} dropped"
+            bars.update(tasks[name], completed=account.emitted, numbers=f"{numbers}  {self._pace()}")
+
+    def _pace(self) -> str:
+        statistics = self._runner.statistics
+        return f"{statistics.emitted_per_s():.1f} frames/s, latency {statistics.end_to_end().recent().p50_ms:.0f} ms"
+
+    def _summary(self) -> str:
+        accounts = self._runner.ledger.snapshot().values()
+        emitted = sum(account.emitted for account in accounts)
+        dropped = sum(sum(account.dropped.values()) for account in accounts)
+        return f"{time.strftime('%H:%M:%S')} {emitted} frames, {dropped} dropped, {self._pace()}"

@@ -1,0 +1,139 @@
+"""Verb `run`: sources in, annotated video, tracks and a report out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pipeline.cli.options import add_detector_options, add_settings_options, fresh_folder, given
+from pipeline.core.errors import StageError, UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `run`."""
+    parser.add_argument(
+        "--source",
+        action="append",
+        metavar="SOURCE",
+        help="file, glob, folder, camera number, URL or .streams list; may be given several times",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        action="append",
+        metavar="OUTPUT",
+        help=".mp4 .mkv .jsonl .csv .txt (MOT) .json (COCO), rtsp://…, display or null; may be given several times. "
+        "Without any: video, tracks and report in a fresh folder below runs/run",
+    )
+    parser.add_argument("--report", metavar="FILE.json", help="write the run report here")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of each source")
+    parser.add_argument("--tracker", metavar="NAME", help="bytetrack, a name in configs/trackers, a .yaml file, or none")
+    parser.add_argument("--realtime", action="store_true", help="play files at their own rate, dropping late frames")
+    parser.add_argument("--view-img", action="store_true", help="show a window (same as -o display)")
+    parser.add_argument("--exist-ok", action="store_true", help="overwrite outputs that exist")
+    parser.add_argument("--project", default="runs/run", help="folder of runs without -o (default: %(default)s)")
+    parser.add_argument("--name", default="exp", help="name of a run without -o (default: %(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="no progress and no table")
+    add_detector_options(parser)
+    add_settings_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build the pipeline, run it, and say how it went."""
+    from pipeline.config.build import build_run, load_run_config
+    from pipeline.runtime.report import RunReport
+
+    config = load_run_config(args.config, _flags(args), args.set or [])
+    if not config.sources:
+        raise UsageError("run: wanted --source (a file, folder, camera, URL …), found none")
+    if not config.outputs:
+        config = _default_outputs(config, args)
+    report: RunReport | None = None
+    with build_run(config) as running:
+        with _signals(running.runner) as signalled:
+            try:
+                from pipeline.cli.progress import RunProgress
+
+                with RunProgress(running.runner, quiet=args.quiet):
+                    running.runner.run()
+                error: StageError | None = None
+            except StageError as failure:
+                error = failure
+        report = running.runner.report()
+    _write_report(report, config.report)
+    if not args.quiet:
+        from pipeline.cli.run_table import print_table
+
+        print_table(report, running.written)
+    if error is not None:
+        raise error
+    if signalled:
+        print("tracklight: interrupted; what was written is complete up to here", file=sys.stderr)
+        return 130
+    for text in report.errors:
+        print(f"tracklight: {text}", file=sys.stderr)
+    return 1 if report.status == "partial" else 0
+
+
+def _flags(args: argparse.Namespace) -> dict[str, Any]:
+    outputs = [*(args.output or []), *(["display"] if args.view_img else [])]
+    flags: dict[str, Any] = {
+        **given(sources=args.source, outputs=outputs or None, report=args.report, max_frames=args.max_frames),
+        **given(exist_ok=args.exist_ok or None),
+        "detector": given(
+            weights=args.weights,
+            img_size=args.img_size,
+            conf_thres=args.conf_thres,
+            iou_thres=args.iou_thres,
+            device=args.device,
+            classes=args.classes,
+        ),
+        "runtime": given(realtime=args.realtime or None, batch=args.batch_size),
+    }
+    if args.tracker is not None:
+        from pipeline.config.build import tracker_section
+
+        flags["tracker"] = tracker_section(args.tracker)
+    return flags
+
+
+def _default_outputs(config: Any, args: argparse.Namespace) -> Any:
+    """What a run without -o leaves behind: a video, tracks and a report in a folder of its own."""
+    folder = fresh_folder(Path(args.project), args.name, exist_ok=args.exist_ok)
+    print(f"tracklight: writing to {folder}", file=sys.stderr)
+    outputs = (str(folder / "video.mp4"), str(folder / "tracks.jsonl"))
+    report = config.report or folder / "report.json"
+    return config.model_copy(update={"outputs": outputs, "report": report})
+
+
+def _write_report(report: Any, path: Path | None) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _signals(runner: Any) -> Iterator[list[int]]:
+    """While inside, Ctrl-C and SIGTERM stop the run; a second one gives up what is not written yet."""
+    received: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        print("tracklight: stopping; once more to leave at once", file=sys.stderr)
+        runner.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,47 @@
+"""The short table at the end of a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.runtime.report import RunReport
+
+
+def print_table(report: RunReport, written: Sequence[str]) -> None:
+    """Print sources, stages, throughput and what was written, on stderr."""
+    console = Console(file=sys.stderr, highlight=False)
+    console.print(_sources(report))
+    console.print(_stages(report))
+    end = report.end_to_end
+    console.print(
+        f"{report.status}: {report.emitted_per_s:.1f} frames/s over {report.wall_s:.1f} s; "
+        f"latency p50 {end.p50_ms:.0f} p95 {end.p95_ms:.0f} p99 {end.p99_ms:.0f} ms; bounded by {report.bounded_by}"
+    )
+    for path in written:
+        console.print(f"  {path}", soft_wrap=True)
+
+
+def _sources(report: RunReport) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("source", "produced", "emitted", "dropped", "left out"):
+        table.add_column(name, justify="left" if name in ("source", "left out") else "right")
+    for name, source in report.sources.items():
+        dropped = ", ".join(f"{n} {reason}" for reason, n in source.dropped.items()) or "0"
+        left_out = ", ".join(f"{n} {reason}" for reason, n in source.counters.items() if n)
+        table.add_row(name, str(source.produced), str(source.emitted), dropped, left_out)
+    return table
+
+
+def _stages(report: RunReport) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "calls", "p50 ms", "p95 ms", "p99 ms", "busy"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    for name, stage in report.stages.items():
+        d = stage.duration
+        busy = "" if name == "queue" else f"{stage.busy:.0%}"
+        table.add_row(name, str(d.count), f"{d.p50_ms:.2f}", f"{d.p95_ms:.2f}", f"{d.p99_ms:.2f}", busy)
+    return table

@@ -1,0 +1,222 @@
+"""From a configuration to a runner: sources, detector, trackers and sinks, made and wired."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.registry import SINKS, SOURCES, TRACKERS, find, nearest
+from pipeline.config.schema import RunConfig, Section
+from pipeline.config.validate import validated
+from pipeline.config.yaml_file import merge, parse_settings, read_yaml
+from pipeline.core.clock import MonotonicClock
+from pipeline.core.errors import ConfigError, UsageError
+from pipeline.core.frame import StreamInfo
+from pipeline.core.protocols import Clock, Detector, Source, Tracker
+from pipeline.runtime.runner import Runner, RunnerSettings, TrackerFactory
+from pipeline.runtime.sink_worker import SinkBinding
+
+logger = logging.getLogger(__name__)
+
+ADDRESS_FIELDS = {"video_file": "path", "images": "path", "camera": "device", "network": "url"}
+"""The config field of each kind of source that `--source` fills."""
+RECORDED_KINDS = ("video_file", "images")
+LIVE_KINDS = ("camera", "network")
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltRun:
+    """A runner that is ready, and what it will write."""
+
+    runner: Runner
+    written: tuple[str, ...]
+
+
+def load_run_config(path: str | None, flags: Mapping[str, Any], settings: Sequence[str]) -> RunConfig:
+    """A run's configuration: the file, then the flags over it, then `--set` over both.
+
+    Raises:
+        ConfigError: a file, key or value that cannot work.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = read_yaml(Path(path))
+        _check_keys(values, path)
+    values = merge(merge(values, flags), parse_settings(settings))
+    config: RunConfig = validated(RunConfig, values, "")
+    _check_sections(config)
+    return config
+
+
+def _check_keys(values: Mapping[str, Any], path: str) -> None:
+    """An error in a file names the file."""
+    try:
+        _check_sections(validated(RunConfig, values, ""))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _check_sections(config: RunConfig) -> None:
+    """Validate every stage's section now, so that a mistake is told before a model is loaded."""
+    for kind, section in config.source.items():
+        source_config(config, kind, ADDRESS_FIELDS.get(kind), "0" if kind == "camera" else "rtsp://checked/later")
+        del section
+    for kind in config.sink:
+        find(SINKS, kind, "sink")
+    tracker_config(config.tracker)
+    detector_config(config.detector)
+
+
+# -- sources ----------------------------------------------------------------------------------------------------------
+
+
+def source_config(config: RunConfig, kind: str, address_field: str | None = None, value: str = "") -> Any:
+    """The config object of one kind of source, with its address filled in."""
+    section = dict(config.source.get(kind, {}))
+    if address_field:
+        section[address_field] = value
+    return validated(find(SOURCES, kind, "source").config_class(), section, f"source.{kind}")
+
+
+def build_sources(config: RunConfig, clock: Clock) -> list[Source]:
+    """Every source that the configuration names, not opened yet. Live ones reconnect, recorded ones may be paced.
+
+    Raises:
+        SourceError, UsageError: an address that leads nowhere.
+    """
+    from sources.address import expand_sources
+
+    made: list[Source] = []
+    for address in expand_sources(config.sources):
+        kind = str(address.kind)
+        inner_config = source_config(config, kind, ADDRESS_FIELDS[kind], address.value)
+        source_class = SOURCES[kind].stage_class()
+
+        def make(source_class: Any = source_class, inner: Any = inner_config, name: str = address.source_id) -> Source:
+            source: Source = source_class(inner, source_id=name, clock=clock)
+            return source
+
+        if kind in LIVE_KINDS:
+            made.append(_wrapped("reconnect", config, make, address.source_id, clock))
+        elif config.runtime.realtime:
+            made.append(_wrapped("replay", config, make, address.source_id, clock))
+        else:
+            made.append(make())
+    return made
+
+
+def _wrapped(kind: str, config: RunConfig, make: Callable[[], Source], source_id: str, clock: Clock) -> Source:
+    wrapper = SOURCES[kind].stage_class()
+    source: Source = wrapper(source_config(config, kind), make, source_id=source_id, clock=clock)
+    return source
+
+
+# -- detector and tracker ---------------------------------------------------------------------------------------------
+
+
+def detector_config(section: Section) -> Any:
+    """The detector's config object."""
+    from detector.detector import DetectorConfig
+
+    return validated(DetectorConfig, section, "detector")
+
+
+def build_detector(section: Section) -> Detector:
+    """The detector, its weights loaded."""
+    from detector.detector import YoloDetector
+
+    detector: Detector = YoloDetector(detector_config(section))
+    return detector
+
+
+def tracker_section(name: str) -> Section:
+    """The section that `--tracker NAME` stands for: a YAML file, a name in configs/trackers, a kind, or none.
+
+    Raises:
+        ConfigError: nothing of that name.
+    """
+    if name == "none" or name in TRACKERS:
+        return {"kind": name}
+    if name.endswith((".yaml", ".yml")):
+        return read_yaml(Path(name))
+    shipped = {Path(str(entry)).stem: entry for entry in files("configs").joinpath("trackers").iterdir()}
+    if name not in shipped:
+        known = [*TRACKERS, "none", *shipped]
+        raise ConfigError(f"--tracker: wanted {', '.join(sorted(set(known)))} or a .yaml file, found {name!r}")
+    return read_yaml(Path(str(shipped[name])))
+
+
+def tracker_config(section: Section) -> tuple[str, Any]:
+    """The kind of tracker and its config object (None for `none`)."""
+    values = dict(section)
+    kind = values.pop("kind", "bytetrack")
+    if kind == "none":
+        if values:
+            raise ConfigError(f"tracker.kind is none, yet settings are given: {', '.join(values)}")
+        return kind, None
+    return kind, validated(find(TRACKERS, str(kind), "tracker.kind").config_class(), values, "tracker")
+
+
+def tracker_factory(section: Section) -> TrackerFactory | None:
+    """Makes one tracker per source, or None where tracking is off."""
+    kind, config = tracker_config(section)
+    if config is None:
+        return None
+    tracker_class = TRACKERS[kind].stage_class()
+
+    def make(_info: StreamInfo) -> Tracker:
+        tracker: Tracker = tracker_class(config)
+        return tracker
+
+    return make
+
+
+# -- the whole run ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def build_run(
+    config: RunConfig, *, detector: Detector | None = None, extra_sinks: Sequence[SinkBinding] = ()
+) -> Iterator[BuiltRun]:
+    """A runner for the configuration. The detector that it makes is closed when the context ends.
+
+    Args:
+        config: the run.
+        detector: use this one, which stays the caller's, instead of making one.
+        extra_sinks: sinks beside those of the configuration.
+
+    Raises:
+        TracklightError: anything in the configuration that cannot work; nothing has been written then.
+    """
+    from pipeline.config.outputs import build_sinks, check_outputs
+
+    clock = MonotonicClock()
+    sources = build_sources(config, clock)
+    if not sources:
+        raise UsageError("run: wanted at least one source, found none")
+    source_ids = [source.source_id for source in sources]
+    outputs = check_outputs(config, source_ids)
+    factory = tracker_factory(config.tracker)
+    own = build_detector(config.detector) if detector is None else None
+    used = detector or own
+    if used is None:
+        raise UsageError("run: wanted a detector, found none")
+    try:
+        sinks = build_sinks(config, outputs, used.class_names)
+        settings = RunnerSettings(
+            max_batch=config.runtime.batch,
+            batch_wait_s=config.runtime.batch_wait_s,
+            drain_s=config.runtime.drain_s,
+            max_frames=config.max_frames,
+            fail_fast=config.runtime.fail_fast,
+        )
+        runner = Runner(sources, used, factory, [*sinks, *extra_sinks], settings, clock)
+        yield BuiltRun(runner, tuple(output.shown for output in outputs if output.is_file))
+    finally:
+        if own is not None:
+            own.close()

@@ -1,0 +1,52 @@
+"""What a run can be configured with. The same keys serve a YAML file, `--set`, and Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Section = dict[str, Any]
+
+
+class RuntimeSettings(BaseModel):
+    """How the threads are wired."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    batch: int = Field(default=1, ge=1, le=256, description="most frames in one call of the detector")
+    batch_wait_s: float = Field(
+        default=0.005, ge=0, le=1, description="how long a begun batch waits for other sources (s)"
+    )
+    drain_s: float = Field(
+        default=10.0, gt=0, description="after Ctrl-C, how long frames already read may take to be written (s)"
+    )
+    fail_fast: bool = Field(default=False, description="the first source that fails ends the run")
+    realtime: bool = Field(
+        default=False, description="play recorded sources at their own rate, dropping what comes too late"
+    )
+
+
+class RunConfig(BaseModel):
+    """One run. Sections named after stages hold that stage's own settings; `tracklight check` prints them all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sources: tuple[str, ...] = Field(default=(), description="files, globs, folders, cameras, URLs, .streams lists")
+    outputs: tuple[str, ...] = Field(default=(), description="files by suffix, rtsp:// to push to, display, null")
+    exist_ok: bool = Field(default=False, description="overwrite outputs that exist")
+    report: Path | None = Field(default=None, description="where to write the run report (.json)")
+    max_frames: int | None = Field(default=None, ge=1, description="frames read from each source; absent = all")
+    source: dict[str, Section] = Field(default_factory=dict, description="settings by kind of source")
+    detector: Section = Field(default_factory=dict, description="settings of the detector")
+    tracker: Section = Field(default_factory=dict, description="`kind` (bytetrack, none) and that tracker's settings")
+    sink: dict[str, Section] = Field(default_factory=dict, description="settings by kind of output")
+    draw: Section = Field(default_factory=dict, description="how boxes are drawn in every picture output")
+    runtime: RuntimeSettings = RuntimeSettings()
+
+    @field_validator("source", "sink", mode="before")
+    @classmethod
+    def _absent_sections_are_empty(cls, value: Any) -> Any:
+        """`video_file:` with nothing below it is an empty section in YAML's eyes None."""
+        return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, dict) else value
