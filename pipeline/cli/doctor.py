@@ -81,7 +81,9 @@ def _can_encode(name: str) -> bool:
 def _tracker() -> dict[str, object]:
     from tracker.kernels import BACKEND
 
-    hint = "" if BACKEND == "cython" else " (slower; the compiled module was not built: pip install -e . with a compiler)"
+    hint = (
+        "" if BACKEND == "cython" else " (slower; the compiled module was not built: pip install -e . with a compiler)"
+    )
     return {"kernels": BACKEND + hint}
 
 

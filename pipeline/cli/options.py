@@ -30,6 +30,19 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def image_size(values: list[int] | None) -> int | list[int] | None:
+    """What `--img-size` means: one side, or height and width.
+
+    Raises:
+        UsageError: more than two numbers.
+    """
+    if values is None or len(values) == 2:
+        return values
+    if len(values) > 2:
+        raise UsageError(f"--img-size: wanted one side or H W, found {len(values)} numbers")
+    return values[0]
+
+
 def given(**values: Any) -> dict[str, Any]:
     """The values that are not None: what the person really asked for."""
     return {name: value for name, value in values.items() if value is not None}

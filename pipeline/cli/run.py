@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pipeline.cli.options import add_detector_options, add_settings_options, fresh_folder, given
+from pipeline.cli.options import add_detector_options, add_settings_options, fresh_folder, given, image_size
 from pipeline.core.errors import StageError, UsageError
 
 
@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--report", metavar="FILE.json", help="write the run report here")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of each source")
-    parser.add_argument("--tracker", metavar="NAME", help="bytetrack, a name in configs/trackers, a .yaml file, or none")
+    parser.add_argument(
+        "--tracker", metavar="NAME", help="bytetrack, a name in configs/trackers, a .yaml file, or none"
+    )
     parser.add_argument("--realtime", action="store_true", help="play files at their own rate, dropping late frames")
     parser.add_argument("--view-img", action="store_true", help="show a window (same as -o display)")
     parser.add_argument("--exist-ok", action="store_true", help="overwrite outputs that exist")
@@ -89,7 +91,7 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
         **given(exist_ok=args.exist_ok or None),
         "detector": given(
             weights=args.weights,
-            img_size=args.img_size,
+            img_size=image_size(args.img_size),
             conf_thres=args.conf_thres,
             iou_thres=args.iou_thres,
             device=args.device,

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.registry import SINKS, SOURCES, TRACKERS, find, nearest
+from pipeline.config.registry import SOURCES, TRACKERS, find
 from pipeline.config.schema import RunConfig, Section
 from pipeline.config.validate import validated
 from pipeline.config.yaml_file import merge, parse_settings, read_yaml
@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 ADDRESS_FIELDS = {"video_file": "path", "images": "path", "camera": "device", "network": "url"}
 """The config field of each kind of source that `--source` fills."""
-RECORDED_KINDS = ("video_file", "images")
+PLACEHOLDERS = {"video_file": "any.mp4", "images": "any", "camera": "0", "network": "rtsp://any/stream"}
+"""Addresses that stand for any, to check a section before its sources are known."""
 LIVE_KINDS = ("camera", "network")
 
 
@@ -63,11 +64,12 @@ def _check_keys(values: Mapping[str, Any], path: str) -> None:
 
 def _check_sections(config: RunConfig) -> None:
     """Validate every stage's section now, so that a mistake is told before a model is loaded."""
-    for kind, section in config.source.items():
-        source_config(config, kind, ADDRESS_FIELDS.get(kind), "0" if kind == "camera" else "rtsp://checked/later")
-        del section
+    from pipeline.config.outputs import sink_config
+
+    for kind in config.source:
+        source_config(config, kind, PLACEHOLDERS.get(kind, ""))
     for kind in config.sink:
-        find(SINKS, kind, "sink")
+        sink_config(config, kind, "placeholder")
     tracker_config(config.tracker)
     detector_config(config.detector)
 
@@ -75,12 +77,11 @@ def _check_sections(config: RunConfig) -> None:
 # -- sources ----------------------------------------------------------------------------------------------------------
 
 
-def source_config(config: RunConfig, kind: str, address_field: str | None = None, value: str = "") -> Any:
-    """The config object of one kind of source, with its address filled in."""
-    section = dict(config.source.get(kind, {}))
-    if address_field:
-        section[address_field] = value
-    return validated(find(SOURCES, kind, "source").config_class(), section, f"source.{kind}")
+def source_config(config: RunConfig, kind: str, address: str = "") -> Any:
+    """The config object of one kind of source, with its address filled in where it has one."""
+    entry = find(SOURCES, kind, "source")
+    filled = {ADDRESS_FIELDS[kind]: address} if kind in ADDRESS_FIELDS else {}
+    return validated(entry.config_class(), {**config.source.get(kind, {}), **filled}, f"source.{kind}")
 
 
 def build_sources(config: RunConfig, clock: Clock) -> list[Source]:
@@ -94,7 +95,7 @@ def build_sources(config: RunConfig, clock: Clock) -> list[Source]:
     made: list[Source] = []
     for address in expand_sources(config.sources):
         kind = str(address.kind)
-        inner_config = source_config(config, kind, ADDRESS_FIELDS[kind], address.value)
+        inner_config = source_config(config, kind, address.value)
         source_class = SOURCES[kind].stage_class()
 
         def make(source_class: Any = source_class, inner: Any = inner_config, name: str = address.source_id) -> Source:
@@ -132,6 +133,17 @@ def build_detector(section: Section) -> Detector:
 
     detector: Detector = YoloDetector(detector_config(section))
     return detector
+
+
+def detector_section_for_tracking(config: RunConfig) -> Section:
+    """The detector's section of a run: unless told otherwise, it keeps every box that the tracker looks at.
+
+    ByteTrack associates low scores too; a detector that drops them first turns half of it off.
+    """
+    _, tracker = tracker_config(config.tracker)
+    if tracker is None or "conf_thres" in config.detector:
+        return config.detector
+    return {**config.detector, "conf_thres": tracker.low_score}
 
 
 def tracker_section(name: str) -> Section:
@@ -202,10 +214,7 @@ def build_run(
     source_ids = [source.source_id for source in sources]
     outputs = check_outputs(config, source_ids)
     factory = tracker_factory(config.tracker)
-    own = build_detector(config.detector) if detector is None else None
-    used = detector or own
-    if used is None:
-        raise UsageError("run: wanted a detector, found none")
+    used = detector or build_detector(detector_section_for_tracking(config))
     try:
         sinks = build_sinks(config, outputs, used.class_names)
         settings = RunnerSettings(
@@ -218,5 +227,5 @@ def build_run(
         runner = Runner(sources, used, factory, [*sinks, *extra_sinks], settings, clock)
         yield BuiltRun(runner, tuple(output.shown for output in outputs if output.is_file))
     finally:
-        if own is not None:
-            own.close()
+        if detector is None:
+            used.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.detections import Detections
-from pipeline.core.errors import StageError, UsageError
+from pipeline.core.errors import SourceError, StageError, UsageError
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.protocols import Clock, Detector, Source, Tracker
 from pipeline.core.result import FrameResult
@@ -247,6 +247,10 @@ class Runner:
                 if not self._stopping.is_set():
                     channel = self._intake(source.open())
                     self._read_frames(source, channel, worker)
+            except SourceError:
+                # A source that is interrupted while it opens says so by failing; that is what was asked for.
+                if not self._stopping.is_set():
+                    raise
             finally:
                 self._batcher.give_up(source.source_id)
                 if channel is not None:
@@ -330,7 +334,8 @@ class Runner:
                     raise
                 dropped_before = frame.index - next_index.get(frame.source_id, 0)
                 next_index[frame.source_id] = frame.index + 1
-                self._emit(FrameResult(frame, item.detections, tracks, item.timeline, dropped_before))
+                tracked = self._tracker_factory is not None
+                self._emit(FrameResult(frame, item.detections, tracks, item.timeline, dropped_before, tracked=tracked))
         finally:
             for line in self._lines:
                 line.end()

@@ -1,0 +1,112 @@
+"""Sinks from a configuration: checked before anything heavy is loaded, made once the class names are known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config.registry import SINKS, find
+from pipeline.config.schema import RunConfig
+from pipeline.config.validate import field_names, validated
+from pipeline.core.errors import UsageError
+from pipeline.core.protocols import Sink
+from pipeline.core.url import Url, redact
+from pipeline.runtime.sink_worker import SinkBinding
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One sink to make.
+
+    Attributes:
+        kind: key of the registry.
+        value: path or URL; empty where the kind needs none.
+        source_id: whose results it gets, or None for everyone's.
+        is_file: whether `value` is a path.
+    """
+
+    kind: str
+    value: str
+    source_id: str | None
+    is_file: bool
+
+    @property
+    def shown(self) -> str:
+        """What reports call it; unique within a run, without credentials."""
+        return redact(self.value) or self.kind
+
+
+def check_outputs(config: RunConfig, source_ids: Sequence[str]) -> list[Output]:
+    """Every sink that the configuration asks for, checked against the disk. Nothing is written yet.
+
+    A kind that serves one source only gets a file for each, with the source's id before the suffix.
+
+    Raises:
+        UsageError: an unknown form, a file that exists or cannot be written, or two outputs of one name.
+    """
+    from sinks.address import FILE_KINDS, parse_output, per_source_path
+    from sinks.output_path import check_output
+
+    outputs: list[Output] = []
+    for text in config.outputs:
+        address = parse_output(text)
+        kind, is_file = str(address.kind), address.kind in FILE_KINDS
+        if kind not in SINKS:
+            raise UsageError(
+                f"output {text}: {kind} is not built yet in this version; what there is: {', '.join(SINKS)}"
+            )
+        if SINKS[kind].stage_class().shared:
+            outputs.append(Output(kind, address.value, None, is_file))
+            continue
+        for source_id in source_ids:
+            value = address.value
+            if len(source_ids) > 1:
+                value = str(per_source_path(Path(value), source_id)) if is_file else f"{value.rstrip('/')}/{source_id}"
+            outputs.append(Output(kind, value, source_id, is_file))
+    _refuse_doubles(config, outputs)
+    for output in outputs:
+        if output.is_file:
+            check_output(Path(output.value), exist_ok=config.exist_ok)
+    if config.report is not None:
+        check_output(config.report, exist_ok=config.exist_ok)
+    return outputs
+
+
+def _refuse_doubles(config: RunConfig, outputs: Sequence[Output]) -> None:
+    """No output may overwrite another one, nor the video it is made from."""
+    taken = {Path(text).resolve(): f"the source {text}" for text in config.sources if not Url.looks_like(text)}
+    paths = [output.value for output in outputs if output.is_file]
+    for text in [*paths, *([str(config.report)] if config.report else [])]:
+        path = Path(text).resolve()
+        if path in taken:
+            raise UsageError(f"output {text}: wanted a file of its own, found that it is also {taken[path]}")
+        taken[path] = "another output"
+    others = [output.shown for output in outputs if not output.is_file]
+    if len(set(others)) != len(others):
+        raise UsageError(f"output: wanted each output once, found {', '.join(others)}")
+
+
+def build_sinks(config: RunConfig, outputs: Sequence[Output], class_names: tuple[str, ...]) -> list[SinkBinding]:
+    """Make the sinks; none opens anything yet."""
+    return [SinkBinding(output.shown, _make(config, output, class_names), output.source_id) for output in outputs]
+
+
+def _make(config: RunConfig, output: Output, class_names: tuple[str, ...]) -> Sink:
+    entry = SINKS[output.kind]
+    sink: Sink = entry.stage_class()(sink_config(config, output.kind, output.value), class_names=class_names)
+    return sink
+
+
+def sink_config(config: RunConfig, kind: str, value: str) -> Any:
+    """The config object of one kind of sink, with its address and the shared settings filled in.
+
+    Raises:
+        ConfigError: a key or value in the section that cannot work.
+    """
+    config_class = find(SINKS, kind, "sink").config_class()
+    known = field_names(config_class, [])
+    shared = {"path": value, "url": value, "exist_ok": config.exist_ok, "draw": config.draw}
+    section = {key: item for key, item in shared.items() if key in known}
+    return validated(config_class, section | config.sink.get(kind, {}), f"sink.{kind}")
