@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-JUMP_BACK_S = 1.0
-"""A step back by more than this is a new recording appended to the old one, not disorder."""
+JUMP_BACK_S = 0.2
+"""Frames come in display order, so a step back by more than this is a new recording and not disorder."""
 
 
 class MediaTime:
