@@ -29,7 +29,9 @@ def class_ids(wanted: Sequence[str | int], class_names: Sequence[str]) -> tuple[
         elif text.lstrip("-").isdecimal():
             raise ConfigError(f"classes: wanted a number from 0 to {len(class_names) - 1}, found {text}")
         else:
-            raise ConfigError(f"classes: wanted names that the model or the data have, found {text!r}; {_hint(text, class_names)}")
+            raise ConfigError(
+                f"classes: wanted names that the model or the data have, found {text!r}; {_hint(text, class_names)}"
+            )
     return tuple(sorted(chosen))
 
 

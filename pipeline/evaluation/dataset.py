@@ -55,20 +55,10 @@ class LabelledImages:
         """The labels in COCO's annotation format."""
         annotations: list[dict[str, Any]] = []
         for image in self.images:
-            rows = zip(
-                image.ltwh.tolist(), image.class_id.tolist(), image.area.tolist(), image.crowd.tolist(), strict=True
-            )
-            annotations.extend(
-                {
-                    "id": len(annotations) + row,
-                    "image_id": image.image_id,
-                    "category_id": self.category_ids[class_id],
-                    "bbox": ltwh,
-                    "area": area,
-                    "iscrowd": int(crowd),
-                }
-                for row, (ltwh, class_id, area, crowd) in enumerate(rows, start=1)
-            )
+            rows = zip(image.ltwh.tolist(), image.class_id.tolist(), image.area.tolist(), image.crowd.tolist(), strict=True)
+            for ltwh, class_id, area, crowd in rows:
+                label = {"id": len(annotations) + 1, "image_id": image.image_id, "bbox": ltwh, "area": area}
+                annotations.append({**label, "category_id": self.category_ids[class_id], "iscrowd": int(crowd)})
         return {
             "images": [
                 {
@@ -84,4 +74,3 @@ class LabelledImages:
                 {"id": number, "name": name} for number, name in zip(self.category_ids, self.class_names, strict=True)
             ],
         }
-

@@ -1,0 +1,185 @@
+"""The detector: letterbox, network, non-maximum suppression, boxes in the pixels of the frame."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from detector.backends import DetectorBackend
+from detector.backends.eager import EagerBackend, EagerConfig
+from detector.checkpoint import load_checkpoint
+from detector.letterbox import round_up_to_stride
+from detector.nms import Kept, NmsSettings, non_max_suppression
+from detector.preprocess import Batch, Preprocess, make_batches, to_input
+from detector.zoo import DEFAULT_WEIGHTS, resolve_weights
+from pipeline.core.arrays import ImageArray, read_only
+from pipeline.core.class_names import class_ids
+from pipeline.core.detections import Detections
+from pipeline.core.errors import BackendError, ConfigError
+from pipeline.core.frame import Frame
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class DetectorConfig:
+    """Which network, where it runs, and which of its boxes count."""
+
+    weights: str = Field(default=DEFAULT_WEIGHTS, description="a weight file, or a name from `tracklight models`")
+    weights_sha256: str | None = Field(
+        default=None, pattern="^[0-9a-fA-F]{64}$", description="digest that the weight file must have"
+    )
+    img_size: int | tuple[int, int] | None = Field(
+        default=None, description="side of the input, or height and width (px); None = what the weights are meant for"
+    )
+    conf_thres: float = Field(default=0.25, ge=0, le=1, description="boxes above this confidence count")
+    iou_thres: float = Field(default=0.45, ge=0, le=1, description="a box that overlaps a better one by more is dropped")
+    classes: tuple[str | int, ...] = Field(default=(), description="names or numbers of the classes to find; empty = all")
+    agnostic_nms: bool = Field(default=False, description="boxes of different classes drop each other too")
+    multi_label: bool = Field(default=False, description="one place may give boxes of several classes")
+    max_det: int = Field(default=300, ge=1, description="most boxes per frame")
+    max_candidates: int = Field(default=30_000, ge=1, description="most candidates per frame that are compared")
+    backend: Literal["auto", "eager", "onnxruntime"] = Field(
+        default="auto", description="auto = by the weight file: onnxruntime for .onnx, otherwise eager"
+    )
+    device: str = Field(default="auto", description="auto (a GPU if there is one), cpu, cuda, cuda:1, 0")
+    half: bool = Field(default=False, description="16-bit floats; on a GPU only")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; None = the runtime's choice")
+    rect: bool = Field(default=True, description="pad only as far as the stride asks, not to a square")
+
+
+class YoloDetector:
+    """Finds objects in frames with a YOLOv7 or YOLOX network.
+
+    Args:
+        config: see DetectorConfig.
+
+    Raises:
+        CheckpointError: the weights cannot be had or read.
+        BackendError: the device or runtime cannot do what is asked.
+        ConfigError: a class that the weights do not know, or an image size that cannot be.
+
+    Attributes:
+        n_truncated: candidates left out so far because a frame had more than `max_candidates`.
+    """
+
+    def __init__(self, config: DetectorConfig | None = None) -> None:
+        self._config = config = config or DetectorConfig()
+        self._backend, self._class_names, input_hw, self._preprocess = _open(config)
+        spec = self._backend.io_spec
+        self._limit_hw = _limit_hw(config.img_size, input_hw, spec.stride, spec.fixed_hw)
+        self._settings = NmsSettings(
+            conf_thres=config.conf_thres,
+            iou_thres=config.iou_thres,
+            class_ids=class_ids(config.classes, self._class_names) if config.classes else None,
+            agnostic=config.agnostic_nms,
+            multi_label=config.multi_label,
+            max_det=config.max_det,
+            max_candidates=config.max_candidates,
+            objectness_only=self._preprocess == "yolov7" and len(self._class_names) == 1,
+        )
+        self.n_truncated = 0
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class_id: those of the weights, also where `classes` restricts what is found."""
+        return self._class_names
+
+    @property
+    def input_hw(self) -> tuple[int, int]:
+        """Largest height and width that a frame is resized to, px."""
+        return self._limit_hw
+
+    def warmup(self) -> None:
+        """Run once on a grey frame, so that the first real one does not pay for allocation and compilation."""
+        height, width = self._limit_hw
+        self.detect_images([np.full((height, width, 3), 114, np.uint8)])
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """Boxes of each frame, in its own pixels and cut at its borders, by falling confidence.
+
+        Raises:
+            BackendError: the runtime failed.
+        """
+        return self.detect_images([frame.image for frame in frames])
+
+    def detect_images(self, images: Sequence[ImageArray]) -> list[Detections]:
+        """The same for plain images: uint8 (h, w, 3), BGR, of any sizes.
+
+        Raises:
+            ShapeError: an image of another kind.
+            BackendError: the runtime failed.
+        """
+        checked = [read_only("image", image, np.uint8, (None, None, 3)) for image in images]
+        found = [Detections.empty()] * len(checked)
+        spec = self._backend.io_spec
+        stride = spec.stride if self._config.rect and spec.fixed_hw is None else None
+        for batch in make_batches(
+            checked, self._limit_hw, self._preprocess, stride=stride, max_batch=spec.max_batch
+        ):
+            for row, detections in zip(batch.rows, self._run(batch), strict=True):
+                found[row] = detections
+        return found
+
+    def close(self) -> None:
+        """Release the network. Idempotent."""
+        self._backend.close()
+
+    def _run(self, batch: Batch) -> list[Detections]:
+        images = to_input(batch.planes, self._preprocess, self._backend.device, self._backend.dtype)
+        kept = non_max_suppression(self._backend.infer(images), self._settings)
+        self._count_truncated(kept)
+        return [
+            Detections(letterbox.to_image(boxes.xyxy), boxes.confidence, boxes.class_id)
+            for letterbox, boxes in zip(batch.letterboxes, kept, strict=True)
+        ]
+
+    def _count_truncated(self, kept: list[Kept]) -> None:
+        truncated = sum(boxes.n_truncated for boxes in kept)
+        if truncated and not self.n_truncated:
+            _log.warning(
+                "a frame has %d candidates above conf_thres %g, of which the %d best are compared; said once",
+                truncated + self._settings.max_candidates,
+                self._settings.conf_thres,
+                self._settings.max_candidates,
+            )
+        self.n_truncated += truncated
+
+
+def _open(config: DetectorConfig) -> tuple[DetectorBackend, tuple[str, ...], tuple[int, int], Preprocess]:
+    """The backend with its weights; class names, input size and kind of preprocessing."""
+    path = resolve_weights(config.weights, config.weights_sha256)
+    is_onnx = path.suffix == ".onnx"
+    if is_onnx != (config.backend == "onnxruntime") and config.backend != "auto":
+        what = "an .onnx file; leave the backend at auto" if is_onnx else "PyTorch weights; export them first"
+        raise BackendError(f"{path}: the backend {config.backend!r} does not run this: found {what}")
+    if is_onnx:
+        # Imported here: onnxruntime is an optional package.
+        from detector.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeConfig
+
+        if config.half:
+            raise BackendError(f"{path}: half precision is part of an ONNX file; export it so, and leave half out")
+        runtime = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device=config.device, threads=config.threads))
+        return runtime, runtime.class_names, runtime.input_hw, runtime.preprocess
+    loaded = load_checkpoint(path)
+    eager = EagerConfig(device=config.device, half=config.half, threads=config.threads)
+    return EagerBackend(loaded.model, eager), loaded.class_names, loaded.input_hw, loaded.header.preprocess
+
+
+def _limit_hw(
+    img_size: int | tuple[int, int] | None, input_hw: tuple[int, int], stride: int, fixed_hw: tuple[int, int] | None
+) -> tuple[int, int]:
+    wanted = input_hw if img_size is None else (img_size, img_size) if isinstance(img_size, int) else img_size
+    if min(wanted) < stride:
+        raise ConfigError(f"img_size: wanted at least the network's stride of {stride} px, found {wanted}")
+    height, width = (round_up_to_stride(side, stride) for side in wanted)
+    if (height, width) != tuple(wanted):
+        _log.info("img_size %s is no multiple of the stride %d; running at %s", wanted, stride, (height, width))
+    if fixed_hw is not None and img_size is not None and (height, width) != fixed_hw:
+        raise ConfigError(f"img_size: this file runs at {fixed_hw} (h, w) only, found {wanted}; leave it out")
+    return fixed_hw or (height, width)

@@ -1,0 +1,103 @@
+"""Telling from a state dict's names and shapes which network it belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from detector.models import available_models, build_model
+from pipeline.core.errors import CheckpointError
+
+Form = Literal["training", "deploy"]
+Shapes = Mapping[str, tuple[int, ...]]
+
+_ANCHORS = re.compile(r"model\.(\d+)\.anchors")
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A network: its name in `available_models()`, the form of its graph, and how many classes it tells apart."""
+
+    name: str
+    form: Form
+    num_classes: int
+
+
+def identify(shapes: Shapes, hints: tuple[str, ...]) -> Architecture:
+    """The network whose state dict has exactly these names and shapes.
+
+    Args:
+        shapes: shape by name.
+        hints: texts that may contain the name (the file's name, ...). Networks that differ in nothing but their
+            activation (yolov7-tiny and yolov7-tiny-silu) are told apart by them; the more common one is the default.
+
+    Raises:
+        CheckpointError: none has; tells the nearest and what is missing or too much.
+    """
+    num_classes = _num_classes(shapes)
+    if num_classes is None:
+        raise CheckpointError(
+            f"wanted weights of a YOLOv7 or YOLOX network, found {len(shapes)} tensors without their output layer "
+            f"({', '.join(list(shapes)[:3])}, ...)"
+        )
+    nearest: tuple[int, Architecture, Shapes] | None = None
+    for candidate in _candidates(num_classes, hints):
+        expected = expected_shapes(candidate)
+        if expected == dict(shapes):
+            return candidate
+        distance = len(set(expected.items()) ^ set(shapes.items()))
+        if nearest is None or distance < nearest[0]:
+            nearest = (distance, candidate, expected)
+    if nearest is None:
+        raise CheckpointError("no network is available to compare the weights with")
+    raise CheckpointError(mismatch(nearest[2], shapes, f"{nearest[1].name} ({nearest[1].form} form)"))
+
+
+def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
+    """Shape by name of the network's state dict; no memory is spent on its values."""
+    with torch.device("meta"):
+        model = build_model(architecture.name, num_classes=architecture.num_classes, form=architecture.form)
+    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def mismatch(expected: Shapes, found: Shapes, name: str) -> str:
+    """One line on how a state dict differs from the one that a network has."""
+    missing = [key for key in expected if key not in found]
+    extra = [key for key in found if key not in expected]
+    resized = [key for key in expected if key in found and expected[key] != found[key]]
+    parts = [
+        f"{len(keys)} {what} ({', '.join(keys[:2])}{', ...' if len(keys) > 2 else ''})"
+        for keys, what in ((missing, "missing"), (extra, "unexpected"))
+        if keys
+    ]
+    if resized:
+        key = resized[0]
+        parts.append(f"{len(resized)} of another shape ({key}: wanted {expected[key]}, found {found[key]})")
+    return f"wanted the weights of {name}, found: {'; '.join(parts)}"
+
+
+def _num_classes(shapes: Shapes) -> int | None:
+    """Number of classes by the width of the output layer, or None where there is none."""
+    yolox = shapes.get("head.cls_preds.0.weight")
+    if yolox:
+        return yolox[0]
+    for key, shape in shapes.items():
+        head = _ANCHORS.fullmatch(key)
+        output = shapes.get(f"model.{head[1]}.m.0.weight") if head else None
+        if output and len(shape) == 3 and shape[1]:
+            return max(output[0] // shape[1] - 5, 1)
+    return None
+
+
+def _candidates(num_classes: int, hints: tuple[str, ...]) -> Iterator[Architecture]:
+    """All networks, those that a hint names first (the longest name first: yolov7 is part of yolov7-tiny)."""
+    text = " ".join(hints).lower().replace("_", "-")
+    names = available_models()
+    hinted = sorted((name for name in names if name.lower().replace("_", "-") in text), key=len, reverse=True)
+    for name in dict.fromkeys([*hinted, *names]):
+        for form in ("deploy", "training"):
+            yield Architecture(name, form, num_classes)

@@ -1,0 +1,147 @@
+"""Measuring a detector on labelled images."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from pipeline.core.arrays import ImageArray
+from pipeline.core.class_names import class_ids
+from pipeline.core.detections import Detections
+from pipeline.core.errors import DatasetError
+from pipeline.evaluation.coco_dataset import read_coco
+from pipeline.evaluation.coco_map import CocoMap, coco_map, coco_results
+from pipeline.evaluation.dataset import LabelledImage, LabelledImages
+from pipeline.evaluation.yolo_dataset import read_yolo
+
+_log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""Called with the number of images done, and of all."""
+
+
+class ImageDetector(Protocol):
+    """What is measured: YoloDetector, or a network under training behind the same two names."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class_id."""
+
+    def detect_images(self, images: Sequence[ImageArray]) -> list[Detections]:
+        """Boxes of each BGR image, px of the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What was measured.
+
+    Attributes:
+        result: AP and its parts.
+        predictions: COCO result records of every box, before any restriction to classes.
+        unmatched_detector: classes of the detector that the data set has not; their boxes were left out.
+        unmatched_dataset: scored classes of the data set that the detector does not know; their AP is 0.
+    """
+
+    result: CocoMap
+    predictions: list[dict[str, Any]]
+    unmatched_detector: tuple[str, ...]
+    unmatched_dataset: tuple[str, ...]
+
+
+def read_dataset(path: Path, split: str = "val", images_dir: Path | None = None) -> LabelledImages:
+    """A COCO .json, or one split of a YOLO data.yaml.
+
+    Raises:
+        DatasetError: neither, or it cannot be used.
+    """
+    match path.suffix.lower():
+        case ".json":
+            return read_coco(path, images_dir)
+        case ".yaml" | ".yml":
+            return read_yolo(path, split)
+    raise DatasetError(f"{path}: wanted a COCO .json or a data.yaml, found another suffix")
+
+
+def validate(
+    detector: ImageDetector,
+    dataset: LabelledImages,
+    *,
+    classes: Sequence[str | int] | None = None,
+    batch_size: int = 1,
+    progress: Progress | None = None,
+) -> Validation:
+    """Run the detector over a data set and score its boxes by COCO's rules.
+
+    Classes are matched by name, so a model of 80 classes can be measured on a data set that has six of them.
+
+    Args:
+        detector: what is measured, with the thresholds that it was made with. For COCO AP these should let nearly
+            everything through: conf_thres 0.001 (YOLOv7) or 0.01 (YOLOX), iou_thres 0.65.
+        dataset: from `read_dataset`.
+        classes: names or numbers of the data set's classes to score; None scores all.
+        batch_size: images per call of the detector.
+        progress: told after every batch.
+
+    Raises:
+        MissingExtraError: faster-coco-eval is not installed.
+        ConfigError: a class that the data set has not.
+        DatasetError: an image cannot be opened, or no class is common to detector and data set.
+    """
+    wanted = class_ids(classes, dataset.class_names) if classes is not None else range(len(dataset.class_names))
+    category_of = _categories(detector.class_names, dataset)
+    known = np.array([category is not None for category in category_of])
+    predictions: list[dict[str, Any]] = []
+    done = 0
+    for part in _parts(dataset.images, batch_size):
+        for image, found in zip(part, detector.detect_images([_pixels(image) for image in part]), strict=True):
+            matched = found.select(known[found.class_id])
+            predictions += coco_results(image.image_id, matched, [category or 0 for category in category_of])
+        done += len(part)
+        if progress is not None:
+            progress(done, len(dataset.images))
+    unmatched = Validation(
+        result=coco_map(dataset, predictions, classes),
+        predictions=predictions,
+        unmatched_detector=tuple(name for name in detector.class_names if name not in dataset.class_names),
+        unmatched_dataset=tuple(
+            dataset.class_names[index] for index in wanted if dataset.class_names[index] not in detector.class_names
+        ),
+    )
+    if unmatched.unmatched_dataset:
+        _log.warning("the detector does not know these classes of the data: %s", ", ".join(unmatched.unmatched_dataset))
+    return unmatched
+
+
+def _categories(detector_names: Sequence[str], dataset: LabelledImages) -> list[int | None]:
+    """The data set's category number of each class of the detector, None where it has none of that name."""
+    number_of = dict(zip(dataset.class_names, dataset.category_ids, strict=True))
+    categories = [number_of.get(name) for name in detector_names]
+    if not any(category is not None for category in categories):
+        raise DatasetError(
+            f"{dataset.path}: no class of the data ({', '.join(dataset.class_names[:5])}, ...) is one of the detector's "
+            f"({', '.join(detector_names[:5])}, ...)"
+        )
+    return categories
+
+
+def _parts(images: Sequence[LabelledImage], size: int) -> Iterator[Sequence[LabelledImage]]:
+    for begin in range(0, len(images), size):
+        yield images[begin : begin + size]
+
+
+def _pixels(image: LabelledImage) -> ImageArray:
+    pixels = cv2.imread(str(image.path))
+    if pixels is None:
+        state = "a file that cannot be decoded" if image.path.exists() else "no file"
+        raise DatasetError(f"{image.path}: wanted an image, found {state}")
+    if pixels.shape[:2] != image.shape_hw:
+        raise DatasetError(
+            f"{image.path}: wanted the {image.shape_hw} px (h, w) that the labels speak of, found {pixels.shape[:2]}"
+        )
+    return np.asarray(pixels, np.uint8)
