@@ -1,0 +1,164 @@
+"""Draws what was found onto a copy of the frame, at any resolution."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import cv2
+import numpy as np
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from pipeline.core.arrays import ImageArray
+from pipeline.core.frame import Frame
+from pipeline.core.result import FrameResult
+from sinks.labels import LabelLayout, LabelWriter
+from sinks.objects import ShownObjects, class_name, shown_objects
+from sinks.palette import BLACK, Bgr, color_of, lighter
+from sinks.trails import Trails
+
+_SHIFT = 3
+"""Fractional bits of coordinates given to OpenCV: eighths of a pixel keep slow objects from jumping."""
+_FAR_PX = 1e5
+"""A box may reach far outside the picture; OpenCV's coordinates are 32 bits with `_SHIFT` of them a fraction."""
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class DrawConfig:
+    """What is drawn, and how large."""
+
+    boxes: bool = Field(default=True, description="draw boxes; dashed where a track is predicted only")
+    labels: bool = Field(default=True, description="write the class name")
+    ids: bool = Field(default=True, description="write the track id")
+    confidence: bool = Field(default=True, description="write the confidence")
+    trails: bool = Field(default=True, description="draw where each track has been")
+    trail_s: float = Field(default=2.0, gt=0, le=60, description="length of the trails (s)")
+    color_by: Literal["class", "track"] = Field(default="class", description="what a colour stands for")
+    line_width_px: int | None = Field(default=None, ge=1, le=64, description="width of lines (px); absent = by size")
+    text_size_px: int | None = Field(default=None, ge=6, le=400, description="size of text (px); absent = by size")
+
+
+class Annotator:
+    """Draws results. It remembers trails, so give it the results of a source in order; sources may be mixed.
+
+    Args:
+        config: what is drawn.
+        class_names: names by class_id.
+    """
+
+    def __init__(self, config: DrawConfig, class_names: tuple[str, ...]) -> None:
+        self._config = config
+        self._class_names = class_names
+        self._trails: dict[str, Trails] = {}
+        self._writers: dict[int, LabelWriter] = {}
+
+    def draw(self, result: FrameResult) -> ImageArray:
+        """A copy of the frame's image, uint8 (h, w, 3) BGR, with the tracks (or detections) drawn on it."""
+        image = result.frame.image.copy()
+        shown = shown_objects(result)
+        line_px, text_px = self._sizes(result.frame)
+        colors = self._colors(shown)
+        if self._config.trails and result.tracked:
+            self._draw_trails(image, result, colors, line_px)
+        if self._config.boxes:
+            for xyxy, color, predicted in zip(shown.xyxy, colors, shown.predicted.tolist(), strict=True):
+                _draw_box(image, xyxy, color, line_px, dashed=predicted)
+        self._draw_labels(image, shown, colors, text_px, line_px)
+        return image
+
+    def _sizes(self, frame: Frame) -> tuple[int, int]:
+        """Line width and text size: 2 and 15 px at 1280x720, growing with the picture's side."""
+        height, width = frame.shape_hw
+        side = math.sqrt(height * width)
+        line_px = self._config.line_width_px or max(1, round(side / 480))
+        text_px = self._config.text_size_px or max(10, round(side / 64))
+        return line_px, text_px
+
+    def _colors(self, shown: ShownObjects) -> list[Bgr]:
+        by_track = self._config.color_by == "track" and shown.track_id is not None
+        numbers = shown.track_id if by_track and shown.track_id is not None else shown.class_id
+        plain = [color_of(number) for number in numbers.tolist()]
+        return [lighter(c) if p else c for c, p in zip(plain, shown.predicted.tolist(), strict=True)]
+
+    def _draw_trails(self, image: ImageArray, result: FrameResult, colors: list[Bgr], line_px: int) -> None:
+        frame, tracks = result.frame, result.tracks
+        trails = self._trails.setdefault(frame.source_id, Trails(self._config.trail_s))
+        trails.add(tracks, frame.pts_s if frame.pts_s is not None else frame.captured_ns / 1e9)
+        for track_id, color in zip(tracks.track_id.tolist(), colors, strict=True):
+            path = _fixed_point(trails.path(track_id))
+            # The old half is thin, so that the direction of motion shows.
+            middle = len(path) // 2
+            for part, width in ((path[: middle + 1], max(1, line_px // 2)), (path[middle:], line_px)):
+                if len(part) >= 2:
+                    cv2.polylines(image, [part], False, color, width, cv2.LINE_AA, _SHIFT)
+
+    def _draw_labels(
+        self, image: ImageArray, shown: ShownObjects, colors: list[Bgr], text_px: int, line_px: int
+    ) -> None:
+        if text_px not in self._writers:
+            self._writers[text_px] = LabelWriter(text_px)
+        writer = self._writers[text_px]
+        layout = LabelLayout(image.shape[:2], len(shown))
+        # Old tracks choose first: their labels keep their places when new objects come.
+        order = range(len(shown)) if shown.track_id is None else np.argsort(shown.track_id).tolist()
+        for row in order:
+            text = self._text(shown, row, writer)
+            if not text:
+                return
+            width = writer.width_px(text)
+            box = np.clip(shown.xyxy[row], -_FAR_PX, _FAR_PX).round().astype(int)
+            x1, y1, x2, y2 = box.tolist()
+            edge = line_px // 2
+            place = layout.place((x1 - edge, y1 - edge, x2 + edge, y2 + edge), width, writer.height_px)
+            writer.write(image, text, place, width, colors[row])
+
+    def _text(self, shown: ShownObjects, row: int, writer: LabelWriter) -> str:
+        parts = []
+        if self._config.labels:
+            class_id = int(shown.class_id[row])
+            name = class_name(self._class_names, class_id)
+            parts.append(name if writer.can_write(name) else f"class {class_id}")
+        if self._config.ids and shown.track_id is not None:
+            parts.append(f"#{shown.track_id[row]}")
+        if self._config.confidence:
+            parts.append(f"{shown.confidence[row]:.2f}")
+        return " ".join(parts)
+
+
+def _fixed_point(points: np.ndarray) -> np.ndarray:
+    """(k, 2) px to the int32 coordinates that OpenCV reads with `shift=_SHIFT`."""
+    fixed: np.ndarray = np.round(np.clip(points, -_FAR_PX, _FAR_PX) * (1 << _SHIFT)).astype(np.int32)
+    return fixed
+
+
+def _draw_box(image: ImageArray, xyxy: np.ndarray, color: Bgr, line_px: int, *, dashed: bool) -> None:
+    x1, y1, x2, y2 = np.clip(xyxy, -_FAR_PX, _FAR_PX).tolist()
+    if dashed:
+        height, width = image.shape[:2]
+        lines = [_fixed_point(dash) for dash in _dashes((x1, y1, x2, y2), 6.0 * line_px, (height, width))]
+        closed = False
+    else:
+        lines = [_fixed_point(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))]
+        closed = True
+    # A dark rim keeps the box visible on a background of its own colour.
+    if line_px >= 2:
+        cv2.polylines(image, lines, closed, BLACK, line_px + 2, cv2.LINE_AA, _SHIFT)
+    cv2.polylines(image, lines, closed, color, line_px, cv2.LINE_AA, _SHIFT)
+
+
+def _dashes(box: tuple[float, float, float, float], dash_px: float, shape_hw: tuple[int, int]) -> list[np.ndarray]:
+    """The sides of a box as dashes, each (2, 2) float px; only those in the image, for a box may be far larger."""
+    x1, y1, x2, y2 = box
+    height, width = shape_hw
+    across = [((a, y), (b, y)) for y in (y1, y2) for a, b in _spans(x1, x2, dash_px, width)]
+    down = [((x, a), (x, b)) for x in (x1, x2) for a, b in _spans(y1, y2, dash_px, height)]
+    return [np.array(dash) for dash in across + down]
+
+
+def _spans(start: float, end: float, dash_px: float, limit: float) -> list[tuple[float, float]]:
+    """Dashes between `start` and `end`, with gaps as long, as far as they lie between 0 and `limit`."""
+    period = 2 * dash_px
+    first = start + period * max(0, math.floor(-start / period))
+    begins = np.arange(first, min(end, limit), period).tolist()
+    return [(begin, min(begin + dash_px, end)) for begin in begins]

@@ -1,0 +1,112 @@
+"""JSON lines: one object per frame and source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from pipeline.core.errors import SinkError
+from pipeline.core.frame import StreamInfo
+from pipeline.core.result import FrameResult
+from pipeline.core.timeline import Timeline
+from sinks.line_file import LineFile
+from sinks.objects import class_name, shown_objects
+
+_LATENCIES = (
+    ("queue", "captured", "detect_begin"),
+    ("detect", "detect_begin", "detect_end"),
+    ("track", "detect_end", "track_end"),
+    ("total", "captured", "emitted"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class JsonlConfig:
+    """Where the lines go."""
+
+    path: Path = Field(description="file to write (.jsonl)")
+    exist_ok: bool = Field(default=False, description="overwrite the file if it exists")
+
+
+class JsonlSink:
+    """One line per frame of every source, on disk as soon as the frame is done.
+
+    Coordinates have 2 decimals (px), confidence 4, media time 6 (s) and latencies 3 (ms). `track_id` is null in a run
+    without a tracker, `pts_s` where the source has no media time.
+
+    Args:
+        config: the file.
+        class_names: names by class_id.
+    """
+
+    needs_image = False
+    needs_main_thread = False
+    is_live = False
+    shared = True
+
+    def __init__(self, config: JsonlConfig, *, class_names: tuple[str, ...]) -> None:
+        self._config = config
+        self._class_names = class_names
+        self._file: LineFile | None = None
+
+    def open(self, info: StreamInfo) -> None:
+        """Create the file at the first source. Raises SinkError."""
+        if self._file is None:
+            self._file = LineFile(self._config.path, exist_ok=self._config.exist_ok)
+
+    def write(self, result: FrameResult) -> None:
+        """Append the frame's line. Raises SinkError."""
+        if self._file is None:
+            raise SinkError(f"{self._config.path}: wanted open() before write(), found the sink not open")
+        line = json.dumps(self._record(result), ensure_ascii=False, separators=(",", ":"), default=_plain)
+        self._file.append(line + "\n")
+
+    def close(self) -> None:
+        """Close the file. Idempotent."""
+        if self._file is not None:
+            self._file.close()
+
+    def _record(self, result: FrameResult) -> dict[str, object]:
+        frame = result.frame
+        return {
+            "source": frame.source_id,
+            "frame": frame.index,
+            "pts_s": None if frame.pts_s is None else round(frame.pts_s, 6),
+            "captured_ns": frame.captured_ns,
+            "emitted_ns": result.timeline.emitted,
+            "latency_ms": _latencies(result.timeline),
+            "dropped_before": result.dropped_before,
+            "objects": self._objects(result),
+            "events": [dict(event) for event in result.events],
+        }
+
+    def _objects(self, result: FrameResult) -> list[dict[str, object]]:
+        shown = shown_objects(result)
+        ids: list[int | None] = [None] * len(shown) if shown.track_id is None else shown.track_id.tolist()
+        # float32 through Python floats: rounding in float32 would print 0.8999999761581421.
+        rows = zip(ids, shown.class_id.tolist(), shown.confidence.tolist(), shown.xyxy.tolist(), strict=True)
+        return [
+            {
+                "track_id": track_id,
+                "class_id": class_id,
+                "class": class_name(self._class_names, class_id),
+                "confidence": round(confidence, 4),
+                "xyxy": [round(value, 2) for value in xyxy],
+            }
+            for track_id, class_id, confidence, xyxy in rows
+        ]
+
+
+def _latencies(timeline: Timeline) -> dict[str, float | None]:
+    spans = {name: timeline.between_ms(first, last) for name, first, last in _LATENCIES}
+    return {name: None if span is None else round(span, 3) for name, span in spans.items()}
+
+
+def _plain(value: object) -> object:
+    """NumPy scalars and arrays in event records as plain numbers and lists."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"wanted JSON-ready event records, found a {type(value).__name__}")

@@ -1,0 +1,110 @@
+"""Label text: how it is written, and where it is put so that it can be read."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from pipeline.core.arrays import ImageArray
+from sinks.palette import Bgr, text_color_on
+
+_BUILTIN_FONT = "sans"
+_WEIGHT = 500
+_CAP_HEIGHT = 0.70
+"""Height of capitals and digits in the built-in font, as a part of its size."""
+_HERSHEY_CAP_HEIGHT_PX = 21.0
+
+
+class LabelWriter:
+    """Writes labels of one text size.
+
+    OpenCV 5 brings a scalable font with Latin, Greek, Cyrillic, Chinese, Japanese and Korean letters. OpenCV 4 has
+    only stroke fonts with ASCII.
+
+    Args:
+        size_px: text size.
+    """
+
+    def __init__(self, size_px: int) -> None:
+        self._size_px = size_px
+        self._padding_px = max(2, round(size_px * 0.35))
+        self.height_px = round(size_px * 1.5)
+        self._font = cv2.FontFace(_BUILTIN_FONT) if hasattr(cv2, "FontFace") else None
+        self._stroke_scale = _CAP_HEIGHT * size_px / _HERSHEY_CAP_HEIGHT_PX
+
+    def can_write(self, text: str) -> bool:
+        """Whether the text's letters are likely in the font; those that are not come out as question marks."""
+        return self._font is not None or text.isascii()
+
+    def width_px(self, text: str) -> int:
+        """Width of the label with its background."""
+        if self._font is not None:
+            width = cv2.getTextSize((0, 0), text, (0, 0), self._font, self._size_px, _WEIGHT)[2]
+        else:
+            width = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, self._stroke_scale, self._stroke_px)[0][0]
+        return int(width) + 2 * self._padding_px
+
+    def write(self, image: ImageArray, text: str, left_top: tuple[int, int], width_px: int, background: Bgr) -> None:
+        """Draw a filled label into `image` (uint8 (h, w, 3)) in black or white text, whichever is easier to read."""
+        left, top = left_top
+        cv2.rectangle(image, (left, top, width_px, self.height_px), background, cv2.FILLED)
+        baseline = top + round((self.height_px + _CAP_HEIGHT * self._size_px) / 2)
+        origin = (left + self._padding_px, baseline)
+        color = text_color_on(background)
+        if self._font is not None:
+            cv2.putText(image, text, origin, color, self._font, self._size_px, _WEIGHT)
+        else:
+            font = cv2.FONT_HERSHEY_SIMPLEX
+            cv2.putText(image, text, origin, font, self._stroke_scale, color, self._stroke_px, cv2.LINE_AA)
+
+    @property
+    def _stroke_px(self) -> int:
+        return max(1, round(self._size_px / 14))
+
+
+class LabelLayout:
+    """Finds places for the labels of one frame, in the order in which they are asked for.
+
+    Args:
+        shape_hw: height and width of the image; labels stay inside it.
+        max_labels: how many are asked for at most.
+    """
+
+    def __init__(self, shape_hw: tuple[int, int], max_labels: int) -> None:
+        self._height, self._width = shape_hw
+        self._placed = np.zeros((max_labels, 4), np.float32)
+        self._n_placed = 0
+
+    def place(self, box: tuple[int, int, int, int], width_px: int, height_px: int) -> tuple[int, int]:
+        """Left top corner of a label for `box` (xyxy, px).
+
+        Above the box if that is free, else another side of it or inside; where nothing is free, the place that
+        covers least of the labels placed before.
+        """
+        best, least = (0, 0), float("inf")
+        for left, top in self._candidates(box, width_px, height_px):
+            covered = self._covered(left, top, left + width_px, top + height_px)
+            if covered < least:
+                best, least = (left, top), covered
+            if covered == 0:
+                break
+        left, top = best
+        self._placed[self._n_placed] = (left, top, left + width_px, top + height_px)
+        self._n_placed += 1
+        return best
+
+    def _candidates(self, box: tuple[int, int, int, int], width: int, height: int) -> list[tuple[int, int]]:
+        x1, y1, x2, y2 = box
+        outside = [(x1, y1 - height), (x2 - width, y1 - height), (x1, y2), (x2 - width, y2)]
+        inside = [(x1, y1), (x2 - width, y1), (x1, y2 - height), (x2 - width, y2 - height)]
+        # Beside its box a label would hang in the air, so a place that had to be moved up or down is none.
+        fitting = [(x, y) for x, y in outside + inside if 0 <= y <= self._height - height]
+        fitting = fitting or [(x1, min(max(y1, 0), max(self._height - height, 0)))]
+        return [(min(max(x, 0), max(self._width - width, 0)), y) for x, y in fitting]
+
+    def _covered(self, left: int, top: int, right: int, bottom: int) -> float:
+        """Pixels of labels placed before that the rectangle would cover."""
+        placed = self._placed[: self._n_placed]
+        width = np.minimum(placed[:, 2], right) - np.maximum(placed[:, 0], left)
+        height = np.minimum(placed[:, 3], bottom) - np.maximum(placed[:, 1], top)
+        return float((np.maximum(width, 0) * np.maximum(height, 0)).sum())

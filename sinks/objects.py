@@ -1,0 +1,48 @@
+"""What a sink shows of a result: its tracks, or its detections where no tracker ran."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.core.arrays import BoolArray, FloatArray, IntArray
+from pipeline.core.result import FrameResult
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownObjects:
+    """The objects of one frame in the form that every sink writes.
+
+    Attributes:
+        xyxy: float32 (n, 4), px of the original frame.
+        confidence: float32 (n,), in [0, 1].
+        class_id: int64 (n,).
+        track_id: int64 (n,), or None where no tracker ran.
+        predicted: bool (n,), True where the tracker assumes a place that no detection confirmed.
+    """
+
+    xyxy: FloatArray
+    confidence: FloatArray
+    class_id: IntArray
+    track_id: IntArray | None
+    predicted: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+
+def shown_objects(result: FrameResult) -> ShownObjects:
+    """The tracks of a result; its detections where no tracker ran."""
+    if result.tracked:
+        tracks = result.tracks
+        predicted = tracks.detection_row < 0
+        return ShownObjects(tracks.xyxy, tracks.confidence, tracks.class_id, tracks.track_id, predicted)
+    found = result.detections
+    return ShownObjects(found.xyxy, found.confidence, found.class_id, None, np.zeros(len(found), np.bool_))
+
+
+def class_name(class_names: Sequence[str], class_id: int) -> str:
+    """The name of a class, or its number where the model has no name for it."""
+    return class_names[class_id] if 0 <= class_id < len(class_names) else str(class_id)

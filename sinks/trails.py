@@ -1,0 +1,68 @@
+"""Where each track has been in the last seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.tracks import Tracks
+
+MAX_POINTS = 64
+"""Points kept of one track, whatever the frame rate."""
+
+
+@dataclass(slots=True)
+class _Trail:
+    points: deque[tuple[float, float, float]] = field(default_factory=lambda: deque(maxlen=MAX_POINTS))
+    """Time (s), x, y (px)."""
+
+
+class Trails:
+    """The paths of one source's tracks; tracks that are gone are forgotten after `keep_s`.
+
+    Args:
+        keep_s: length of the paths in seconds of the source's time.
+    """
+
+    def __init__(self, keep_s: float) -> None:
+        self._keep_s = keep_s
+        self._trails: dict[int, _Trail] = {}
+        self._latest_s = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._trails)
+
+    def add(self, tracks: Tracks, at_s: float) -> None:
+        """Note where the tracks stand (the middle of their lower edge) at a time in seconds."""
+        if at_s < self._latest_s:
+            # The stream began anew, so the old times mean nothing any more.
+            self._trails.clear()
+        self._latest_s = at_s
+        feet = np.stack([(tracks.xyxy[:, 0] + tracks.xyxy[:, 2]) / 2, tracks.xyxy[:, 3]], axis=1)
+        for track_id, (x, y) in zip(tracks.track_id.tolist(), feet.tolist(), strict=True):
+            self._append(self._trails.setdefault(track_id, _Trail()).points, (at_s, x, y))
+        self._forget(at_s - self._keep_s)
+
+    def path(self, track_id: int) -> NDArray[np.float32]:
+        """(k, 2) float32 positions of a track in px, oldest first; k may be 0."""
+        trail = self._trails.get(track_id)
+        if trail is None:
+            return np.zeros((0, 2), np.float32)
+        return np.array([(x, y) for _, x, y in trail.points], np.float32)
+
+    def _append(self, points: deque[tuple[float, float, float]], point: tuple[float, float, float]) -> None:
+        # The newest point always follows the object; older ones keep a distance in time, so that MAX_POINTS suffice.
+        if len(points) >= 2 and points[-1][0] - points[-2][0] < self._keep_s / (MAX_POINTS - 2):
+            points.pop()
+        points.append(point)
+
+    def _forget(self, before_s: float) -> None:
+        for track_id in list(self._trails):
+            points = self._trails[track_id].points
+            while points and points[0][0] < before_s:
+                points.popleft()
+            if not points:
+                del self._trails[track_id]
