@@ -112,8 +112,10 @@ def _parse_url(text: str) -> list[SourceAddress]:
         parts = urlsplit(text)
         host = parts.hostname or ""
         port = f"-{parts.port}" if parts.port else ""
-    except ValueError as error:
-        raise UsageError(f"source {url}: wanted scheme://host:port/path, found {error}") from error
+    except ValueError:
+        raise _malformed(url) from None
+    if "@" in parts.fragment:
+        raise _malformed(url)
     # udp://:5000 and srt://:5000 listen on this machine and name no host.
     if not host and not port:
         raise UsageError(f"source {url}: wanted scheme://host/path, found no host")
@@ -121,6 +123,14 @@ def _parse_url(text: str) -> list[SourceAddress]:
     tail = path.with_suffix("") if path.suffix.lower() in {".m3u8", *VIDEO_SUFFIXES} else path
     name = f"{host or url.scheme}{port}{tail if parts.path.strip('/') else ''}"
     return [SourceAddress(SourceKind.NETWORK, text, safe_name(name))]
+
+
+def _malformed(url: Url) -> UsageError:
+    # Nothing of the text is shown: where a password breaks the URL, its parts turn up as host, port or path.
+    return UsageError(
+        f"source {url.scheme}://...: wanted scheme://user:password@host:port/path, found a host or port that "
+        "cannot be; in a password write # as %23, / as %2F, ? as %3F and @ as %40"
+    )
 
 
 def _parse_streams(path: Path) -> list[SourceAddress]:
