@@ -35,15 +35,18 @@ def setup_logging() -> None:
             logger.setLevel(logging.CRITICAL)
 
 
-@dataclass(frozen=True)
 class OpenFailure(Exception):
-    """FFmpeg could not open an input: its error and what it logged meanwhile in this thread."""
+    """FFmpeg could not open an input.
 
-    error: Exception
-    log: tuple[str, ...]
+    Attributes:
+        error: PyAV's error; its text may hold the credentials of a URL.
+        log: what FFmpeg logged meanwhile in this thread.
+    """
 
-    def __str__(self) -> str:
-        return explain(self.error, self.log)
+    def __init__(self, error: Exception, log: tuple[str, ...]) -> None:
+        super().__init__(explain(error, log))
+        self.error = error
+        self.log = log
 
 
 def explain(error: BaseException, log: tuple[str, ...] = ()) -> str:
@@ -97,7 +100,8 @@ def open_input(target: str, options: OpenOptions) -> InputContainer:
             )
         except (av.error.FFmpegError, OSError, RuntimeError, ValueError, NotImplementedError) as error:
             log = tuple(text.strip() for _, _, text in lines if text.strip())
-            raise OpenFailure(error, log) from error
+            # Not chained: PyAV's text holds the whole URL, and a traceback would show it.
+            raise OpenFailure(error, log) from None
 
 
 def is_timeout(error: BaseException) -> bool:

@@ -168,7 +168,8 @@ class NetworkSource:
             if self._interrupted.is_set():
                 return None
             timed_out = time.monotonic() - begun_s >= self._read_timeout_s
-            raise reading_failed(self._shown, error, self._index, timed_out, self._read_timeout_s) from error
+            # Not chained: PyAV's text holds the whole URL, and a traceback would show it.
+            raise reading_failed(self._shown, error, self._index, timed_out, self._read_timeout_s) from None
         finally:
             self._counters["corrupt"] = decoder.corrupt
             self._counters["pts_repaired"] = decoder.pts_repaired
