@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from pipeline.core.result import FrameResult
 from sinks.draw import Annotator, DrawConfig
 from sinks.encoder import Codec, EncoderSettings, Preset, VideoEncoder
 from sinks.media_time import TICKS_PER_S, MediaTime
+from sinks.mp4_repair import cut_torn_end
 from sinks.output_path import claim_output, write_failure
 from sinks.picture_size import PictureSize
 
 _MOV_OPTIONS = {
     # Fragments while it is written, so that a killed run leaves a film; an ordinary seekable file when it is closed.
-    "movflags": "hybrid_fragmented",
+    # The header waits for the first fragment: only then can it say at what time the film begins.
+    "movflags": "hybrid_fragmented+delay_moov",
     "flush_packets": "1",
 }
 _MATROSKA_OPTIONS = {"cluster_time_limit": "1000", "flush_packets": "1"}
@@ -132,7 +135,7 @@ class _Recording:
             self._container = av.open(str(config.path), "w", container_format, options=options)
             self._encoder = VideoEncoder(self._container, settings, (self._size.height_px, self._size.width_px), fps)
         except av.FFmpegError as error:
-            raise self._failure(error) from error
+            raise self._give_up(error) from error
 
     def add(self, result: FrameResult, picture: ImageArray) -> None:
         """Take a picture. It is encoded when the next one comes, because only then is its duration known."""
@@ -150,20 +153,27 @@ class _Recording:
             return
         if self._pending is not None:
             self._encode(self._container, self._pending)
-        container, self._container = self._container, None
         try:
-            container.mux(self._encoder.flush())
-            container.close()
+            self._container.mux(self._encoder.flush())
+            self._container.close()
         except av.FFmpegError as error:
-            raise self._failure(error) from error
+            raise self._give_up(error) from error
+        self._container = None
 
     def _encode(self, container: OutputContainer, pending: tuple[ImageArray, int]) -> None:
         picture, ticks = pending
         try:
             container.mux(self._encoder.encode(picture, ticks, self._duration_ticks))
         except av.FFmpegError as error:
-            self._container = None
-            raise self._failure(error) from error
+            raise self._give_up(error) from error
 
-    def _failure(self, error: av.FFmpegError) -> SinkError:
+    def _give_up(self, error: av.FFmpegError) -> SinkError:
+        """End the file after a failure, with what it holds whole so far. Returns what to raise."""
+        container, self._container = self._container, None
+        if container is not None:
+            # Closing tries to write the end, which fails like the write before; that one is reported.
+            with contextlib.suppress(av.FFmpegError):
+                container.close()
+        if self._path.is_file() and self._path.suffix.lower() != ".mkv" and not cut_torn_end(self._path):
+            self._path.unlink()
         return SinkError(write_failure(self._path, OSError(error.errno, error.strerror)))
