@@ -7,9 +7,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from typing import cast
 
 import av
 import av.error
+from av.container import Flags
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -85,6 +87,8 @@ class CameraSource:
         """
         if self._decoder is not None:
             raise UsageError(f"{self._source_id}: open() was called twice; close() it first")
+        if self._interrupted.is_set():
+            raise SourceError(f"{self._shown}: was interrupted before it was open")
         device_format = DEVICE_FORMATS.get(sys.platform)
         if device_format is None:
             known = ", ".join(DEVICE_FORMATS)
@@ -99,6 +103,8 @@ class CameraSource:
             raise SourceError(
                 f"{self._shown}: cannot be opened: {failure}; cameras of this machine: {there}", retryable=bool(cameras)
             ) from failure
+        # Where the driver allows it, waiting is done here, since FFmpeg cannot be interrupted within the driver.
+        container.flags |= cast(int, Flags.non_block.value)
         self._decoder = VideoDecoder(container, shown=self._shown, interrupted=self._interrupted, live=True)
         self._first = self._next_frame(self._decoder)
         if self._first is None:
@@ -122,7 +128,7 @@ class CameraSource:
         return self._next_frame(self._decoder)
 
     def interrupt(self) -> None:
-        """Make a blocked `open` or `read` return within a fraction of a second."""
+        """Make a blocked `open` or `read` return; on Linux at the camera's next frame, which v4l2 waits for."""
         self._interrupted.set()
 
     def close(self) -> None:
@@ -155,8 +161,7 @@ class CameraSource:
 
     def _options(self, device_format: str) -> OpenOptions:
         config = self._config
-        # nonblock: FFmpeg cannot be interrupted while the driver waits for a frame, so waiting is done here.
-        options = {"fflags": "nobuffer+nonblock"}
+        options = {"fflags": "nobuffer"}
         if config.width_px is not None:
             options["video_size"] = f"{config.width_px}x{config.height_px}"
         if config.fps is not None:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 MAX_BAD_READS = 64
 """Failed packet reads in a row after which a file is taken to be unreadable from there on."""
+MAX_FRAMES_TO_KEY = 300
+"""After damage a live stream is shown again after so many frames without a key frame: some streams have none."""
 DEVICE_POLL_S = 0.002
 """How often a device that does not block is asked for the next frame."""
 FALLBACK_PERIOD_S = 1 / 25
@@ -111,11 +113,12 @@ class VideoDecoder:
         self._stream.codec_context.thread_type = mode
         period_s = 1 / self.declared_fps if self.declared_fps else FALLBACK_PERIOD_S
         time_base = self._stream.time_base or Fraction(1, 90000)
-        self._time = MediaTime(self._stream.start_time, time_base, period_s)
+        # What a live stream gave while it was being opened is gone, so its time starts with the first frame left.
+        self._time = MediaTime(None if live else self._stream.start_time, time_base, period_s)
         self._reformatter = VideoReformatter()
         self._packets: Iterator[Packet[VideoStream]] | None = container.demux(self._stream)
         self._pending: deque[av.VideoFrame] = deque()
-        self._wait_for_key = False
+        self._frames_to_key = 0
         self.corrupt = 0
         self.decoded = 0
         self.last_pts_s: float | None = None
@@ -223,16 +226,17 @@ class VideoDecoder:
 
     def _damaged(self) -> None:
         self.corrupt += 1
-        self._wait_for_key = self._live
+        self._frames_to_key = MAX_FRAMES_TO_KEY if self._live else 0
 
     def _is_clean(self, frame: av.VideoFrame) -> bool:
         if frame.is_corrupt:
             self._damaged()
             return False
-        if self._wait_for_key and not frame.key_frame:
+        if self._frames_to_key and not frame.key_frame:
+            self._frames_to_key -= 1
             self.corrupt += 1
             return False
-        self._wait_for_key = False
+        self._frames_to_key = 0
         return True
 
     def _picture(self, frame: av.VideoFrame) -> Picture:

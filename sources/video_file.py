@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from pipeline.core.errors import SourceError, UsageError
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
 from pipeline.core.protocols import Clock
-from sources.decoder import Picture, VideoDecoder
+from sources.decoder import VideoDecoder
 from sources.hardware import HwDecode, open_with_hardware
 from sources.libav import OpenFailure, OpenOptions
 
@@ -53,7 +53,7 @@ class VideoFileSource:
         self._clock = clock
         self._interrupted = threading.Event()
         self._decoder: VideoDecoder | None = None
-        self._first: Picture | None = None
+        self._first: Frame | None = None
         self._index = 0
         self._counters = {"corrupt": 0, "pts_repaired": 0, "truncated": 0}
 
@@ -94,12 +94,11 @@ class VideoFileSource:
             skip_bad_reads=True,
             threads=self._config.threads,
         )
-        self._first = self._decoder.next()
-        if self._first is None and not self._interrupted.is_set():
-            raise SourceError(
-                f"{shown}: wanted at least one frame, found none that can be decoded; is the file damaged?"
-            )
-        height, width = self._first.image.shape[:2] if self._first else (1, 1)
+        self._first = self._next_frame(self._decoder)
+        if self._first is None:
+            why = "it was interrupted" if self._interrupted.is_set() else "none in it can be decoded (damaged?)"
+            raise SourceError(f"{shown}: wanted a first frame, found none: {why}")
+        height, width = self._first.shape_hw
         return StreamInfo(self._source_id, width, height, self._decoder.declared_fps, False, self._decoder.n_frames)
 
     def read(self) -> Frame | None:
@@ -108,17 +107,10 @@ class VideoFileSource:
             raise UsageError(f"{self._source_id}: read() was called on a source that is not open; call open() first")
         if self._interrupted.is_set():
             return None
-        picture, self._first = self._first or self._decoder.next(), None
-        self._counters["corrupt"] = self._decoder.corrupt
-        self._counters["pts_repaired"] = self._decoder.pts_repaired
-        if picture is None:
-            self._report_truncation(self._decoder)
-            return None
-        frame = Frame(
-            self._source_id, self._index, picture.image, picture.pts_s, self._clock.now_ns(), CaptureClock.FILE
-        )
-        self._index += 1
-        return frame
+        if self._first is not None:
+            frame, self._first = self._first, None
+            return frame
+        return self._next_frame(self._decoder)
 
     def interrupt(self) -> None:
         """Make `open` and `read` return at the next packet."""
@@ -129,6 +121,18 @@ class VideoFileSource:
         decoder, self._decoder, self._first = self._decoder, None, None
         if decoder is not None:
             decoder.close()
+
+    def _next_frame(self, decoder: VideoDecoder) -> Frame | None:
+        picture = decoder.next()
+        self._counters["corrupt"] = decoder.corrupt
+        self._counters["pts_repaired"] = decoder.pts_repaired
+        if picture is None:
+            self._report_truncation(decoder)
+            return None
+        now_ns = self._clock.now_ns()
+        frame = Frame(self._source_id, self._index, picture.image, picture.pts_s, now_ns, CaptureClock.FILE)
+        self._index += 1
+        return frame
 
     def _report_truncation(self, decoder: VideoDecoder) -> None:
         if self._interrupted.is_set() or self._counters["truncated"] or decoder.duration_s is None:
