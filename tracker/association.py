@@ -90,7 +90,8 @@ def associate(cost: RealArray, max_cost: float) -> Assignment:
     per_track, per_detection = allowed.sum(axis=1), allowed.sum(axis=0)
     partner = np.full(len(cost), -1, np.int64)
     some = np.flatnonzero(per_track)
-    partner[some] = allowed[some].argmax(axis=1)
+    if some.size:
+        partner[some] = allowed[some].argmax(axis=1)
     # A pair that has only each other needs no search; the others do, all at once.
     rows = some[(per_track[some] > 1) | (per_detection[partner[some]] > 1)]
     if rows.size:
