@@ -15,7 +15,7 @@ from pipeline.core.frame import Frame
 from pipeline.core.result import FrameResult
 from sinks.labels import LabelLayout, LabelWriter
 from sinks.objects import ShownObjects, class_name, shown_objects
-from sinks.palette import BLACK, Bgr, color_of, lighter
+from sinks.palette import Bgr, color_of, darker, lighter
 from sinks.trails import Trails
 
 _SHIFT = 3
@@ -71,7 +71,7 @@ class Annotator:
         """Line width and text size: 2 and 15 px at 1280x720, growing with the picture's side."""
         height, width = frame.shape_hw
         side = math.sqrt(height * width)
-        line_px = self._config.line_width_px or max(1, round(side / 480))
+        line_px = self._config.line_width_px or math.ceil(side / 520)
         text_px = self._config.text_size_px or max(10, round(side / 64))
         return line_px, text_px
 
@@ -123,7 +123,8 @@ class Annotator:
             parts.append(f"#{shown.track_id[row]}")
         if self._config.confidence:
             parts.append(f"{shown.confidence[row]:.2f}")
-        return " ".join(parts)
+        # Two spaces: in small text "#3 0.75" reads like 30.75.
+        return "  ".join(parts)
 
 
 def _fixed_point(points: np.ndarray) -> np.ndarray:
@@ -141,9 +142,9 @@ def _draw_box(image: ImageArray, xyxy: np.ndarray, color: Bgr, line_px: int, *, 
     else:
         lines = [_fixed_point(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))]
         closed = True
-    # A dark rim keeps the box visible on a background of its own colour.
+    # A darker rim keeps the box visible on a background of its own colour.
     if line_px >= 2:
-        cv2.polylines(image, lines, closed, BLACK, line_px + 2, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(image, lines, closed, darker(color), line_px + 2, cv2.LINE_AA, _SHIFT)
     cv2.polylines(image, lines, closed, color, line_px, cv2.LINE_AA, _SHIFT)
 
 

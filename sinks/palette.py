@@ -41,6 +41,13 @@ def lighter(color: Bgr) -> Bgr:
 
 
 @lru_cache(maxsize=1024)
+def darker(color: Bgr) -> Bgr:
+    """The colour most of the way to black."""
+    blue, green, red = (c // 4 for c in color)
+    return blue, green, red
+
+
+@lru_cache(maxsize=1024)
 def text_color_on(background: Bgr) -> Bgr:
     """Black or white, whichever contrasts more (relative luminance and contrast ratio of WCAG 2.1)."""
     blue, green, red = (_linear(c) for c in background)
