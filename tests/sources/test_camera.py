@@ -1,4 +1,4 @@
-"""Local cameras, as far as they go without one: names, options, errors. The contract tests read frames of a stand-in."""
+"""Local cameras, as far as they go without one: names, options, errors. The contract tests read a stand-in."""
 
 from __future__ import annotations
 
