@@ -1,7 +1,7 @@
 """Weights on disk.
 
-Own checkpoints are safetensors files with a JSON header in their metadata. Files of the YOLOv7 and YOLOX programs (`.pt`,
-`.pth`) are read as they are, without running anything in them (`unpickler.py`).
+Own checkpoints are safetensors files with a JSON header in their metadata. Files of the YOLOv7 and YOLOX programs
+(`.pt`, `.pth`) are read as they are, without running anything in them (`unpickler.py`).
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ def save_checkpoint(
     architecture = Architecture(model.name, model.form, model.num_classes)
     expected, found = expected_shapes(architecture), {name: tuple(value.shape) for name, value in state.items()}
     if expected != found:
-        raise CheckpointError(f"{path}: not written: {mismatch(expected, found, model.name)}; save the model before fuse()")
+        raise CheckpointError(
+            f"{path}: not written: {mismatch(expected, found, model.name)}; save the model before fuse()"
+        )
     header = Header(
         model=model.name,
         form=model.form,
@@ -184,7 +186,7 @@ def _open(path: Path) -> tuple[_Contents, Header | None]:
     if path.suffix == ".safetensors":
         file = _safetensors(path)
         header = _parse_header(file.metadata(), path)
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118: not a dict
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 not a dict
         names = header.class_names if header else None
         return _Contents(shapes, file.get_tensor, names, (path.stem,), "safetensors"), header
     return _torch_contents(path), None
@@ -194,7 +196,9 @@ def _safetensors(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except SafetensorError as error:
-        raise CheckpointError(f"{path}: cut short or no safetensors file ({error}); download or copy it again") from error
+        raise CheckpointError(
+            f"{path}: cut short or no safetensors file ({error}); download or copy it again"
+        ) from error
 
 
 def _parse_header(metadata: Mapping[str, str] | None, path: Path) -> Header | None:
@@ -204,7 +208,9 @@ def _parse_header(metadata: Mapping[str, str] | None, path: Path) -> Header | No
     try:
         version = json.loads(text).get("format_version")
         if isinstance(version, int) and version > FORMAT_VERSION:
-            raise CheckpointError(f"{path}: format {version} is of a newer Tracklight; this one reads up to {FORMAT_VERSION}")
+            raise CheckpointError(
+                f"{path}: format {version} is of a newer Tracklight; this one reads up to {FORMAT_VERSION}"
+            )
         return Header.model_validate_json(text)
     except (ValidationError, ValueError, AttributeError) as error:
         if isinstance(error, CheckpointError):
@@ -291,7 +297,9 @@ def _architecture(contents: _Contents, header: Header | None) -> Architecture:
 
 def _check_class_count(names: Sequence[str], num_classes: int, where: str) -> None:
     if len(names) != num_classes:
-        raise CheckpointError(f"{where}: its weights tell {num_classes} classes apart, but {len(names)} class names are given")
+        raise CheckpointError(
+            f"{where}: its weights tell {num_classes} classes apart, but {len(names)} class names are given"
+        )
 
 
 def _as_float32(value: torch.Tensor) -> torch.Tensor:

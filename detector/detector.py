@@ -38,8 +38,12 @@ class DetectorConfig:
         default=None, description="side of the input, or height and width (px); None = what the weights are meant for"
     )
     conf_thres: float = Field(default=0.25, ge=0, le=1, description="boxes above this confidence count")
-    iou_thres: float = Field(default=0.45, ge=0, le=1, description="a box that overlaps a better one by more is dropped")
-    classes: tuple[str | int, ...] = Field(default=(), description="names or numbers of the classes to find; empty = all")
+    iou_thres: float = Field(
+        default=0.45, ge=0, le=1, description="a box that overlaps a better one by more is dropped"
+    )
+    classes: tuple[str | int, ...] = Field(
+        default=(), description="names or numbers of the classes to find; empty = all"
+    )
     agnostic_nms: bool = Field(default=False, description="boxes of different classes drop each other too")
     multi_label: bool = Field(default=False, description="one place may give boxes of several classes")
     max_det: int = Field(default=300, ge=1, description="most boxes per frame")
@@ -119,9 +123,7 @@ class YoloDetector:
         found = [Detections.empty()] * len(checked)
         spec = self._backend.io_spec
         stride = spec.stride if self._config.rect and spec.fixed_hw is None else None
-        for batch in make_batches(
-            checked, self._limit_hw, self._preprocess, stride=stride, max_batch=spec.max_batch
-        ):
+        for batch in make_batches(checked, self._limit_hw, self._preprocess, stride=stride, max_batch=spec.max_batch):
             for row, detections in zip(batch.rows, self._run(batch), strict=True):
                 found[row] = detections
         return found

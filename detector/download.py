@@ -89,5 +89,6 @@ def _copy(reply: http.client.HTTPResponse, part: IO[bytes], name: str, show_prog
 def _check(found: str, wanted: str | None, url: str) -> None:
     if wanted is not None and found != wanted.lower():
         raise CheckpointError(
-            f"{url}: wanted SHA-256 {wanted.lower()}, found {found}; nothing was kept: the file was changed or damaged on the way"
+            f"{url}: wanted SHA-256 {wanted.lower()}, found {found}; nothing was kept: "
+            "the file was changed or damaged on the way"
         )

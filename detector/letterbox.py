@@ -43,7 +43,7 @@ class Letterbox:
     offset_xy: tuple[float, float]
 
     def to_image(self, xyxy: FloatArray) -> FloatArray:
-        """Boxes (n, 4) xyxy px of the input as boxes of the original image, cut at its borders, as a new float32 array."""
+        """Boxes (n, 4) xyxy px of the input as boxes of the original image, cut at its borders; a new float32 array."""
         offset = np.array(self.offset_xy * 2, np.float32)
         scale = np.array(self.scale_xy * 2, np.float32)
         height, width = self.image_hw
@@ -51,7 +51,7 @@ class Letterbox:
         return np.asarray(np.clip(boxes, 0, np.array([width, height, width, height], np.float32)), np.float32)
 
     def to_input(self, xyxy: FloatArray) -> FloatArray:
-        """Boxes (n, 4) xyxy px of the original image as boxes of the input, not cut, as a new float32 array."""
+        """Boxes (n, 4) xyxy px of the original image as boxes of the input, not cut; a new float32 array."""
         offset = np.array(self.offset_xy * 2, np.float32)
         return np.asarray(xyxy * np.array(self.scale_xy * 2, np.float32) + offset, np.float32)
 

@@ -1,8 +1,8 @@
 """From the network's candidates to the boxes of each image: thresholds, class choice, non-maximum suppression.
 
-There is one implementation for every backend and for training-time validation. Boxes of different classes never suppress
-each other unless `agnostic` says so. (The reference program gets there by moving the boxes of class c by 4096 * c px in
-float32: boxes beyond 4096 px then meet the next class, and at class 79 coordinates are off by up to 0.03 px.)
+There is one implementation for every backend and for training-time validation. Boxes of different classes never
+suppress each other unless `agnostic` says so. (The reference program gets there by moving the boxes of class c by
+4096 * c px in float32: boxes beyond 4096 px then meet the next class, and at class 79 coordinates are off by 0.03 px.)
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class NmsSettings:
     max_candidates: int = Field(default=30_000, ge=1, description="Most candidates per image that enter suppression.")
     objectness_only: bool = Field(
         default=False,
-        description="Confidence is the objectness alone: for one-class YOLOv7 models, whose class output is not trained.",
+        description="Confidence is the objectness alone: one-class YOLOv7 models do not train their class output.",
     )
 
 
@@ -168,8 +168,8 @@ def _overlaps(
 def _settle(over: BoolArray) -> BoolArray:
     """Which boxes of a sorted block greedy suppression keeps, given who overlaps whom (n, n).
 
-    Starts with all boxes and drops those that a kept, better box overlaps, until nothing changes. The fixed point is the
-    greedy result: the first box is right from the start, and each round makes at least one more right for good.
+    Starts with all boxes and drops those that a kept, better box overlaps, until nothing changes. The fixed point is
+    the greedy result: the first box is right from the start, and each round makes at least one more right for good.
     """
     better = np.triu(over, 1).astype(np.float32)
     keep = np.ones(len(over), np.bool_)

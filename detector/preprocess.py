@@ -52,7 +52,8 @@ def make_batches(
         max_batch: most images per batch, or None for any number.
     """
     letterboxes = [
-        plan((image.shape[0], image.shape[1]), limit_hw, placement=_PLACEMENT[preprocess], stride=stride) for image in images
+        plan((image.shape[0], image.shape[1]), limit_hw, placement=_PLACEMENT[preprocess], stride=stride)
+        for image in images
     ]
     rows_by_hw: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row, letterbox in enumerate(letterboxes):

@@ -37,7 +37,7 @@ class TorchFile:
         self._path = path
         self._place: dict[str, tuple[int, int]] = {}
         with path.open("rb") as file:
-            head = file.read(16)
+            head = file.read(64)
         self.root: Any = self._read_zip() if head.startswith(_ZIP_HEAD) else self._read_legacy(head)
 
     def tensor(self, ref: TensorRef) -> torch.Tensor:
@@ -79,7 +79,9 @@ class TorchFile:
                 if entries[programs[0]].file_size > MAX_PROGRAM_BYTES:
                     raise CheckpointError(f"{self._path}: refused: its pickle has over {MAX_PROGRAM_BYTES >> 20} MiB")
                 program = archive.read(programs[0])
-        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        except CheckpointError:
+            raise
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError, struct.error) as error:
             raise CheckpointError(f"{self._path}: cut short or damaged ({error}); {_AGAIN}") from error
         for name, entry in entries.items():
             if name.startswith(f"{folder}data/"):

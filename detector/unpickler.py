@@ -1,12 +1,12 @@
 """A pickle machine that runs nothing.
 
-A `.pt` file is a pickle: a small program that may call anything importable. Here nothing is imported, and nothing that the
-file names is called. The program may only name
+A `.pt` file is a pickle: a small program that may call anything importable. Here nothing is imported, and nothing that
+the file names is called. The program may only name
 
 - tensors, storages, parameters, dtypes: answered by readers of our own, which note what the file says;
 - plain containers: OrderedDict, set, torch.Size;
-- classes of model code (`models.*`, `torch.nn.modules.*`, `yolox.*`, ...) and of numpy: answered by inert stand-ins, which
-  hold what the file says about them and do nothing.
+- classes of model code (`models.*`, `torch.nn.modules.*`, `yolox.*`, ...) and of numpy: answered by inert stand-ins,
+  which hold what the file says about them and do nothing.
 
 Any other name ends the reading with a CheckpointError.
 """
@@ -108,10 +108,12 @@ def program_length(data: bytes, path: Path) -> int:
     try:
         for opcode, argument, position in pickletools.genops(data):
             # The machine's memo is an array: a single PUT with a huge index would allocate that many slots.
-            if opcode.name in ("PUT", "LONG_BINPUT") and argument > len(data):
+            if opcode.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > len(data):
                 raise CheckpointError(f"{path}: refused: its pickle asks for {argument} memo slots")
             if opcode.name == "STOP" and position is not None:
                 return position + 1
+    except CheckpointError:
+        raise
     except (ValueError, IndexError, OverflowError) as error:
         raise CheckpointError(f"{path}: cut short or not a PyTorch checkpoint; download or copy it again") from error
     raise CheckpointError(f"{path}: cut short: its pickle has no end; download or copy it again")
@@ -173,9 +175,14 @@ class InertUnpickler(pickle.Unpickler):
             f"{self._path}: refused: it names {qualified[:100]!r}, which no model weights need; nothing was run"
         )
 
-    def persistent_load(self, pid: Any) -> StorageRef:
-        """What torch.save writes in place of a storage: ('storage', type, key, location, number of elements, ...)."""
+    def persistent_load(self, pid: Any) -> StorageRef | type[StandIn]:
+        """What torch.save writes in place of a storage, and before torch 1.6 also of a module's class with its source.
+
+        A storage is ('storage', type, key, location, number of elements, ...), a class ('module', class, file, source).
+        """
         match pid:
+            case ("module", type() as cls, *_) if issubclass(cls, StandIn):
+                return cls
             case ("storage", torch.dtype() as dtype, str(key), _, int(numel), *view) if numel >= 0 and view in (
                 [],
                 [None],
@@ -191,6 +198,7 @@ class _Reader:
     """A callable without attributes of its own, so that a pickle cannot leave anything on it."""
 
     __slots__ = ("_read",)
+    _read: Callable[..., Any]
 
     def __init__(self, read: Callable[..., Any]) -> None:
         object.__setattr__(self, "_read", read)

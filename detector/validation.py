@@ -94,38 +94,37 @@ def validate(
         DatasetError: an image cannot be opened, or no class is common to detector and data set.
     """
     wanted = class_ids(classes, dataset.class_names) if classes is not None else range(len(dataset.class_names))
+    scored = (dataset.class_names[index] for index in wanted)
+    unknown = tuple(name for name in scored if name not in detector.class_names)
+    if unknown:
+        _log.warning("the detector does not know these classes of the data: %s", ", ".join(unknown))
     category_of = _categories(detector.class_names, dataset)
-    known = np.array([category is not None for category in category_of])
+    known = np.isin(np.arange(len(detector.class_names)), list(category_of))
     predictions: list[dict[str, Any]] = []
     done = 0
     for part in _parts(dataset.images, batch_size):
         for image, found in zip(part, detector.detect_images([_pixels(image) for image in part]), strict=True):
             matched = found.select(known[found.class_id])
-            predictions += coco_results(image.image_id, matched, [category or 0 for category in category_of])
+            predictions += coco_results(image.image_id, matched, category_of)
         done += len(part)
         if progress is not None:
             progress(done, len(dataset.images))
-    unmatched = Validation(
+    return Validation(
         result=coco_map(dataset, predictions, classes),
         predictions=predictions,
         unmatched_detector=tuple(name for name in detector.class_names if name not in dataset.class_names),
-        unmatched_dataset=tuple(
-            dataset.class_names[index] for index in wanted if dataset.class_names[index] not in detector.class_names
-        ),
+        unmatched_dataset=unknown,
     )
-    if unmatched.unmatched_dataset:
-        _log.warning("the detector does not know these classes of the data: %s", ", ".join(unmatched.unmatched_dataset))
-    return unmatched
 
 
-def _categories(detector_names: Sequence[str], dataset: LabelledImages) -> list[int | None]:
-    """The data set's category number of each class of the detector, None where it has none of that name."""
+def _categories(detector_names: Sequence[str], dataset: LabelledImages) -> dict[int, int]:
+    """The data set's category number by class_id of the detector, for the names that both have."""
     number_of = dict(zip(dataset.class_names, dataset.category_ids, strict=True))
-    categories = [number_of.get(name) for name in detector_names]
-    if not any(category is not None for category in categories):
+    categories = {index: number_of[name] for index, name in enumerate(detector_names) if name in number_of}
+    if not categories:
         raise DatasetError(
-            f"{dataset.path}: no class of the data ({', '.join(dataset.class_names[:5])}, ...) is one of the detector's "
-            f"({', '.join(detector_names[:5])}, ...)"
+            f"{dataset.path}: wanted classes that the detector knows ({', '.join(detector_names[:5])}, ...), "
+            f"found: {', '.join(dataset.class_names[:5])}"
         )
     return categories
 

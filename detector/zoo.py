@@ -1,6 +1,6 @@
 """Published weights: what they are, under which licence, and how to get them.
 
-A digest stands here only if two independent public sources give it for the file. Weights without one are downloaded over
+A digest stands here only if independent public sources give it for the file. Weights without one are downloaded over
 HTTPS on trust, once: see docs/decisions/0010-weights-and-digests.md.
 """
 
@@ -33,7 +33,7 @@ class PublishedWeights:
         name: what to pass as weights.
         url: where it is published.
         file_name: its name in the cache.
-        licence: SPDX name of the licence that its publisher put it under.
+        licence: short name of the licence that its publisher put it under.
         sha256: hexadecimal digest, or None where it is not known.
         params_m: parameters of the fused deploy graph, millions.
         gflops: 2 * multiply-adds of one image at `size_px`, thousand millions.
@@ -54,47 +54,55 @@ class PublishedWeights:
     ap_size_px: int
 
 
+_SHA256 = {
+    "yolov7.pt": "d1ac3c74eb96a3eec77949c0f37a06bc272756606ff011d9353f7abff4e0c71d",
+    "yolov7-e6e.pt": "b370120a414bf32b5d65fc808e5a32c8d9b3c63902d1bc41894fc9d86eccf9cb",
+    "yolox_nano.pth": "cd28f55fbbc1829f99d9ac9b38a16d259a22889739c8728ea877610201feff7b",
+    "yolox_tiny.pth": "9de513de589ac98bb92d3bca53b5af7b9acfa9b0bacb831f7999d0f7afaee8f0",
+    "yolox_s.pth": "f55ded7181e1b0c13285c56e7790b8f0e8f8db590fe4edb37f0b7f345c913a30",
+    "yolox_m.pth": "60076992b32da82951c90cfa7bd6ab70eba9eda243e08b940a396f60ac2d19b6",
+    "yolox_l.pth": "1e6b7fa6240375370b2a8a8eab9066b3cdd43fd1d0bfa8d2027fd3a51def2917",
+    "yolox_x.pth": "5652330b6ae860043f091b8f550a60c10e1129f416edfdb65c259be6caf355cf",
+    "yolox_darknet.pth": "b5905e9faf500a2608c93991f91a41a6150bcd2dd30986865a73becd94542fa1",
+}
+
+
 def _yolov7(
-    name: str, params_m: float, gflops: float, size_px: int, ap: float, sha256: str | None = None, ap_size_px: int = 0
+    name: str, params_m: float, gflops: float, size_px: int, ap: float, ap_size_px: int | None = None
 ) -> PublishedWeights:
+    file_name = f"{name}.pt"
+    sha256 = _SHA256.get(file_name)
+    at_px = ap_size_px or size_px
     return PublishedWeights(
-        name, f"{_YOLOV7}{name}.pt", f"{name}.pt", "GPL-3.0", sha256, params_m, gflops, size_px, ap, ap_size_px or size_px
+        name, _YOLOV7 + file_name, file_name, "GPL-3.0", sha256, params_m, gflops, size_px, ap, at_px
     )
 
 
-def _yolox(
-    name: str, file_name: str, params_m: float, gflops: float, size_px: int, ap: float, sha256: str
-) -> PublishedWeights:
+def _yolox(name: str, params_m: float, gflops: float, size_px: int, ap: float, file_name: str = "") -> PublishedWeights:
+    file_name = file_name or f"{name}.pth"
+    sha256 = _SHA256[file_name]
     return PublishedWeights(
-        name, f"{_YOLOX}{file_name}", file_name, "Apache-2.0", sha256, params_m, gflops, size_px, ap, size_px
+        name, _YOLOX + file_name, file_name, "Apache-2.0", sha256, params_m, gflops, size_px, ap, size_px
     )
 
 
 _WEIGHTS: tuple[PublishedWeights, ...] = (
-    PublishedWeights("yolov7-mit", f"{_MIT}v7.pt", "yolov7-mit.pt", "MIT", None, 36.9, 104.5, 640, 0.512, 640),
+    PublishedWeights("yolov7-mit", _MIT + "v7.pt", "yolov7-mit.pt", "MIT", None, 36.9, 104.5, 640, 0.512, 640),
     _yolov7("yolov7-tiny", 6.2, 13.7, 640, 0.352, ap_size_px=416),
-    _yolov7("yolov7", 36.9, 104.5, 640, 0.512, "d1ac3c74eb96a3eec77949c0f37a06bc272756606ff011d9353f7abff4e0c71d"),
+    _yolov7("yolov7", 36.9, 104.5, 640, 0.512),
     _yolov7("yolov7x", 71.3, 189.7, 640, 0.529),
     _yolov7("yolov7-w6", 70.4, 359.7, 1280, 0.546),
     _yolov7("yolov7-e6", 97.2, 514.4, 1280, 0.559),
     _yolov7("yolov7-d6", 133.8, 701.7, 1280, 0.563),
-    _yolov7(
-        "yolov7-e6e", 151.7, 842.2, 1280, 0.568, "b370120a414bf32b5d65fc808e5a32c8d9b3c63902d1bc41894fc9d86eccf9cb"
-    ),
-    _yolox(
-        "yolox_nano", "yolox_nano.pth", 0.9, 1.1, 416, 0.258, "cd28f55fbbc1829f99d9ac9b38a16d259a22889739c8728ea877610201feff7b"
-    ),
-    _yolox(
-        "yolox_tiny", "yolox_tiny.pth", 5.0, 6.5, 416, 0.328, "9de513de589ac98bb92d3bca53b5af7b9acfa9b0bacb831f7999d0f7afaee8f0"
-    ),
-    _yolox("yolox_s", "yolox_s.pth", 9.0, 26.9, 640, 0.405, "f55ded7181e1b0c13285c56e7790b8f0e8f8db590fe4edb37f0b7f345c913a30"),
-    _yolox("yolox_m", "yolox_m.pth", 25.3, 74.0, 640, 0.469, "60076992b32da82951c90cfa7bd6ab70eba9eda243e08b940a396f60ac2d19b6"),
-    _yolox("yolox_l", "yolox_l.pth", 54.2, 156.0, 640, 0.497, "1e6b7fa6240375370b2a8a8eab9066b3cdd43fd1d0bfa8d2027fd3a51def2917"),
-    _yolox("yolox_x", "yolox_x.pth", 99.0, 282.5, 640, 0.511, "5652330b6ae860043f091b8f550a60c10e1129f416edfdb65c259be6caf355cf"),
-    _yolox(
-        "yolov3", "yolox_darknet.pth", 63.7, 185.5, 640, 0.477, "b5905e9faf500a2608c93991f91a41a6150bcd2dd30986865a73becd94542fa1"
-    ),
-)  # fmt: skip
+    _yolov7("yolov7-e6e", 151.7, 842.2, 1280, 0.568),
+    _yolox("yolox_nano", 0.9, 1.1, 416, 0.258),
+    _yolox("yolox_tiny", 5.0, 6.5, 416, 0.328),
+    _yolox("yolox_s", 9.0, 26.9, 640, 0.405),
+    _yolox("yolox_m", 25.3, 74.0, 640, 0.469),
+    _yolox("yolox_l", 54.2, 156.0, 640, 0.497),
+    _yolox("yolox_x", 99.0, 282.5, 640, 0.511),
+    _yolox("yolov3", 63.7, 185.5, 640, 0.477, "yolox_darknet.pth"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,8 @@ def list_models() -> list[ModelRow]:
     """All published weights, with those that are in the cache."""
     folder = cache_dir()
     return [
-        ModelRow(entry, folder / entry.file_name if (folder / entry.file_name).is_file() else None) for entry in _WEIGHTS
+        ModelRow(entry, folder / entry.file_name if (folder / entry.file_name).is_file() else None)
+        for entry in _WEIGHTS
     ]
 
 
@@ -193,4 +202,6 @@ def _recorded(path: Path) -> str | None:
 def _require_digest(path: Path, wanted: str) -> None:
     found = file_sha256(path)
     if found != wanted.lower():
-        raise CheckpointError(f"{path}: wanted SHA-256 {wanted.lower()}, found {found}; delete the file to fetch it anew")
+        raise CheckpointError(
+            f"{path}: wanted SHA-256 {wanted.lower()}, found {found}; delete the file to fetch it anew"
+        )

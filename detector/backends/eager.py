@@ -24,7 +24,7 @@ class EagerConfig:
     half: bool = Field(default=False, description="16-bit floats; on a GPU only")
     fuse: bool = Field(default=True, description="fold batch norms and training-time branches into the convolutions")
     channels_last: bool = Field(default=False, description="NHWC memory layout")
-    threads: int | None = Field(default=None, ge=1, description="CPU threads for the whole process; None = PyTorch's choice")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of the process; None = PyTorch's choice")
 
 
 class EagerBackend:
@@ -49,7 +49,7 @@ class EagerBackend:
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         network = fuse(model) if config.fuse else model
         self._layout = layout
-        self._network = network.eval().to(self.device, self.dtype, memory_format=layout)  # type: ignore[call-overload]
+        self._network = network.eval().to(self.device, self.dtype, memory_format=layout)
         self._spec = IoSpec(stride=model.max_stride, fixed_hw=None, max_batch=None, num_classes=model.num_classes)
 
     @property
@@ -68,7 +68,7 @@ class EagerBackend:
             result: Any = self._network(images.to(self.device, self.dtype, memory_format=self._layout))
         except torch.cuda.OutOfMemoryError as error:
             raise BackendError(
-                f"{self.device}: no memory left for a batch of {tuple(images.shape)}; take a smaller batch, image or model"
+                f"{self.device}: no memory left for input {tuple(images.shape)}; take a smaller batch, image or model"
             ) from error
         return torch.as_tensor(result)
 
@@ -84,7 +84,9 @@ def choose_device(text: str) -> torch.device:
     """
     if text == "auto":
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        _log.info("device auto: running on %s", torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU")
+        _log.info(
+            "device auto: running on %s", torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+        )
         return device
     try:
         device = torch.device(f"cuda:{text}" if text.isdecimal() else text)
@@ -93,7 +95,9 @@ def choose_device(text: str) -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise BackendError(f"device: wanted {text!r}, found {count} CUDA devices; use --device cpu to run on the CPU")
+            raise BackendError(
+                f"device: wanted {text!r}, found {count} CUDA devices; use --device cpu to run on the CPU"
+            )
     elif device.type != "cpu":
         raise BackendError(f"device: wanted auto, cpu, cuda or cuda:N, found {text!r}")
     return device

@@ -61,7 +61,7 @@ class OnnxRuntimeBackend:
         self._session: Any = None
         try:
             session = onnxruntime.InferenceSession(path, session_options, providers=[(provider, options)])
-        except Exception as error:  # noqa: BLE001: onnxruntime's own error classes have no common base but this
+        except Exception as error:
             raise CheckpointError(f"{path}: ONNX Runtime cannot load it ({str(error).splitlines()[0]})") from error
         # ONNX Runtime takes the CPU on its own where a provider's libraries are not found.
         if session.get_providers()[0] != provider:
@@ -96,9 +96,10 @@ class OnnxRuntimeBackend:
             raise BackendError("ONNX Runtime backend: wanted an open one, found it closed")
         try:
             raw = self._session.run(None, {self._input.name: images.numpy()})[0]
-        except Exception as error:  # noqa: BLE001: onnxruntime's own error classes have no common base but this
+        except Exception as error:
             raise BackendError(f"ONNX Runtime failed on a batch of {tuple(images.shape)}: {error}") from error
-        return decode_yolox(torch.from_numpy(raw), self.input_hw, _YOLOX_STRIDES)
+        decoded: torch.Tensor = decode_yolox(torch.from_numpy(raw), self.input_hw, _YOLOX_STRIDES)
+        return decoded
 
     def close(self) -> None:
         """Let go of the session. Idempotent."""

@@ -6,7 +6,7 @@ Source: COCO detection evaluation (cocodataset.org), computed by faster-coco-eva
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,9 @@ class CocoMap:
         return asdict(self)
 
 
-def coco_results(image_id: int, detections: Detections, category_ids: Sequence[int]) -> list[dict[str, Any]]:
+def coco_results(
+    image_id: int, detections: Detections, category_ids: Sequence[int] | Mapping[int, int]
+) -> list[dict[str, Any]]:
     """One image's boxes in COCO's result format.
 
     Args:
@@ -126,7 +128,7 @@ def coco_map(
         for k, index in enumerate(chosen)
     }
     stats = {name: _known(value) for name, value in zip(_STATS, evaluation.stats, strict=False)}
-    return CocoMap(**stats, n_images=len(dataset.images), n_boxes=len(scored), per_class=per_class)  # type: ignore[arg-type]
+    return CocoMap(**stats, n_images=len(dataset.images), n_boxes=len(scored), per_class=per_class)
 
 
 def write_json(path: Path, value: Any) -> None:

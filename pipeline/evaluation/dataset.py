@@ -55,7 +55,9 @@ class LabelledImages:
         """The labels in COCO's annotation format."""
         annotations: list[dict[str, Any]] = []
         for image in self.images:
-            rows = zip(image.ltwh.tolist(), image.class_id.tolist(), image.area.tolist(), image.crowd.tolist(), strict=True)
+            rows = zip(
+                image.ltwh.tolist(), image.class_id.tolist(), image.area.tolist(), image.crowd.tolist(), strict=True
+            )
             for ltwh, class_id, area, crowd in rows:
                 label = {"id": len(annotations) + 1, "image_id": image.image_id, "bbox": ltwh, "area": area}
                 annotations.append({**label, "category_id": self.category_ids[class_id], "iscrowd": int(crowd)})

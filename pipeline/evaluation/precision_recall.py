@@ -182,5 +182,6 @@ class ConfusionMatrix:
             if free_prediction[row] and free_label[column]:
                 free_prediction[row] = free_label[column] = False
                 self.counts[predicted_class[row], label_class[column]] += 1
-        np.add.at(self.counts, (predicted_class[free_prediction], -1), 1)
-        np.add.at(self.counts, (-1, label_class[free_label]), 1)
+        classes = len(self.counts)
+        self.counts[:, -1] += np.bincount(predicted_class[free_prediction], minlength=classes)
+        self.counts[-1] += np.bincount(label_class[free_label], minlength=classes)

@@ -20,8 +20,8 @@ def read_yolo(path: Path, split: str = "val") -> LabelledImages:
     """Read one split of a YOLO data set. Labels of images/…/x.jpg are in labels/…/x.txt; no such file: no objects.
 
     Args:
-        path: data.yaml with `names` (list, or mapping from number), perhaps `path` (the root of the rest, relative to the
-            file), and for each split a folder, a .txt list of images, or a list of those, relative to the root.
+        path: data.yaml with `names` (list, or mapping from number), perhaps `path` (the root of the rest, relative to
+            the file), and for each split a folder, a .txt list of images, or a list of those, relative to the root.
         split: which one: train, val or test.
 
     Raises:
@@ -62,7 +62,9 @@ def read_labels(path: Path, num_classes: int) -> np.ndarray[Any, np.dtype[np.flo
         try:
             row = [float(word) for word in line.split()]
         except ValueError as error:
-            raise DatasetError(f"{where}: wanted five numbers (class cx cy w h), found {line.strip()[:60]!r}") from error
+            raise DatasetError(
+                f"{where}: wanted five numbers (class cx cy w h), found {line.strip()[:60]!r}"
+            ) from error
         if len(row) != 5:
             raise DatasetError(f"{where}: wanted five numbers (class cx cy w h), found {len(row)}")
         if row[0] != int(row[0]) or not 0 <= row[0] < num_classes:
@@ -124,7 +126,9 @@ def _labelled(number: int, image: Path, num_classes: int) -> LabelledImage:
     # Fractions become pixels with the size of the decoded image, so its rotation mark is honoured as the detector does.
     pixels = cv2.imread(str(image))
     if pixels is None:
-        raise DatasetError(f"{image}: wanted an image, found {'a file that cannot be decoded' if image.exists() else 'no file'}")
+        raise DatasetError(
+            f"{image}: wanted an image, found {'a file that cannot be decoded' if image.exists() else 'no file'}"
+        )
     height, width = pixels.shape[:2]
     rows = read_labels(labels_path(image), num_classes)
     size = rows[:, 3:] * (width, height)
