@@ -191,7 +191,9 @@ def test_damage_in_the_middle_is_counted_and_the_rest_is_played(clip: Clip, numb
     assert counters["corrupt"] == 3
 
 
-def test_damaged_h264_plays_on_to_its_end(clip: Clip, number: Number) -> None:
+def test_damaged_h264_plays_on_to_its_end_in_silence(
+    clip: Clip, number: Number, capfd: pytest.CaptureFixture[str]
+) -> None:
     path = clip("a.ts", n=120, size=(320, 240), options={"g": "10", "bf": "0"})
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -202,6 +204,7 @@ def test_damaged_h264_plays_on_to_its_end(clip: Clip, number: Number) -> None:
     assert counters["corrupt"] > 0
     assert number(frames[-1].image) == 119
     assert len(frames) > 80
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_file_cut_off_in_its_pictures_plays_as_far_as_it_goes_and_says_so(
