@@ -38,10 +38,17 @@ HLS_READ_TIMEOUT_S = 30.0
 
 
 def _url(value: object) -> object:
-    return Url(value) if isinstance(value, str) else value
+    url = Url(value) if isinstance(value, str) else value
+    if isinstance(url, Url) and url.scheme.removesuffix("s") not in _WHITELISTS:
+        raise ValueError(f"wanted a URL of {', '.join(_WHITELISTS)}, found the scheme {url.scheme!r}")
+    return url
 
 
-@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid", arbitrary_types_allowed=True))
+@dataclass(
+    frozen=True,
+    kw_only=True,
+    config=ConfigDict(extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True),
+)
 class NetworkConfig:
     """Where the stream is and how to receive it."""
 
@@ -198,7 +205,7 @@ class NetworkSource:
 
     def _open_options(self) -> OpenOptions:
         scheme = self._config.url.scheme
-        options = {"protocol_whitelist": _WHITELISTS[scheme.removesuffix("s") if scheme != "https" else "http"]}
+        options = {"protocol_whitelist": _WHITELISTS[scheme.removesuffix("s")]}
         if scheme in ("rtsp", "rtsps"):
             # The SDP names the codec, so nothing need be probed: 0.1 s to open instead of more than 1 s.
             options |= {

@@ -7,7 +7,9 @@ import re
 import threading
 
 _CREDENTIALS = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#]*@")
-_QUERY_SECRET = re.compile(r"(?i)([?&](?:pass|passwd|password|pwd|token|key|secret|auth|api_key|apikey)=)[^&\s#'\"]+")
+_QUERY_SECRET = re.compile(
+    r"(?i)([?&](?:pass|passwd|password|passphrase|pwd|token|key|secret|auth|api_key|apikey)=)[^&\s#'\"]+"
+)
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 _secrets: set[str] = set()

@@ -337,6 +337,20 @@ def test_an_unknown_host_is_named() -> None:
     assert "no-such-host.invalid" in str(error)
 
 
+def test_a_protocol_that_this_ffmpeg_lacks_is_named() -> None:
+    error = failing(f"srt://127.0.0.1:9?passphrase={PASSWORD}", open_timeout_s=1)
+    if "does not have this protocol" not in str(error):
+        pytest.skip("this build of FFmpeg has SRT")
+    assert error.retryable is False
+
+
+@pytest.mark.parametrize("url", [f"ftp://viewer:{PASSWORD}@host/a", f"viewer:{PASSWORD}@host"])
+def test_other_schemes_are_refused_by_the_configuration(url: str) -> None:
+    with pytest.raises(ValueError, match="wanted a URL of rtsp") as raised:
+        NetworkConfig(url=url)  # type: ignore[arg-type]
+    assert PASSWORD not in str(raised.value)
+
+
 def test_the_configuration_does_not_show_credentials() -> None:
     config = NetworkConfig(url=f"rtsp://viewer:{PASSWORD}@cam/live")  # type: ignore[arg-type]
     assert PASSWORD not in repr(config) + str(config)
