@@ -7,6 +7,8 @@ suppress each other unless `agnostic` says so. (The reference program gets there
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +24,8 @@ _ONE_MATRIX = 512
 """Up to this many candidates one IoU matrix serves all classes; above it each class has its own."""
 _BLOCK = 512
 """Rows of the IoU matrix that are worked on at a time: bounds memory to _BLOCK * candidates floats."""
+
+_LATER = np.triu(np.ones((_BLOCK, _BLOCK), np.bool_), 1)
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -83,11 +87,42 @@ def non_max_suppression(predictions: Any, settings: NmsSettings) -> list[Kept]:
 
 def _one_image(rows: torch.Tensor, settings: NmsSettings) -> Kept:
     candidates = _choose(rows, settings)
+    greedy = _torchvision_nms() if rows.is_cuda and len(candidates.confidence) > _ONE_MATRIX else None
+    if greedy is not None:
+        candidates = _thin_out(candidates, settings, greedy)
     confidence = candidates.confidence.cpu().numpy()
     class_id = candidates.class_id.cpu().numpy()
     xyxy = _corners(candidates.cxcywh.cpu().numpy())
-    keep = _suppress(xyxy, None if settings.agnostic else class_id, settings.iou_thres)[: settings.max_det]
-    return Kept(xyxy[keep], confidence[keep], class_id[keep], candidates.n_truncated)
+    if greedy is None:
+        keep = _suppress(xyxy, None if settings.agnostic else class_id, settings.iou_thres)[: settings.max_det]
+        xyxy, confidence, class_id = xyxy[keep], confidence[keep], class_id[keep]
+    return Kept(xyxy, confidence, class_id, candidates.n_truncated)
+
+
+@cache
+def _torchvision_nms() -> Callable[..., torch.Tensor] | None:
+    """Torchvision's greedy suppression, or None where torchvision is absent or does not load beside this torch."""
+    try:
+        from torchvision.ops import nms
+    except (ImportError, RuntimeError):
+        return None
+    return nms  # type: ignore[no-any-return]
+
+
+def _thin_out(candidates: _Candidates, settings: NmsSettings, greedy: Callable[..., torch.Tensor]) -> _Candidates:
+    """Suppression on the device, for the thousands of candidates that a validation has.
+
+    Classes are kept apart by moving them, but in float64 and by more than the boxes' extent: exact to 1e-9 px.
+    """
+    centre, half = candidates.cxcywh[:, :2].double(), candidates.cxcywh[:, 2:].double() / 2
+    xyxy = torch.cat([centre - half, centre + half], dim=1)
+    if not settings.agnostic:
+        extent = xyxy.max() - xyxy.min() + 1
+        xyxy = xyxy + (candidates.class_id * extent)[:, None]
+    keep = greedy(xyxy, candidates.confidence.double(), settings.iou_thres)[: settings.max_det]
+    return candidates._replace(
+        cxcywh=candidates.cxcywh[keep], confidence=candidates.confidence[keep], class_id=candidates.class_id[keep]
+    )
 
 
 def _choose(rows: torch.Tensor, settings: NmsSettings) -> _Candidates:
@@ -153,7 +188,7 @@ def _overlaps(
     np.maximum(shared, 0, out=shared)
     height = np.minimum(a[3][:, None], b[3])
     height -= np.maximum(a[1][:, None], b[1])
-    np.maximum(height, 0, out=height)
+    # With the width at least 0 a negative height gives a negative area, which is no overlap either.
     shared *= height
     # Not divided by the union: one comparison instead, and empty boxes need no special case.
     union = np.add(((a[2] - a[0]) * (a[3] - a[1]))[:, None], (b[2] - b[0]) * (b[3] - b[1]), out=height)
@@ -171,7 +206,7 @@ def _settle(over: BoolArray) -> BoolArray:
     Starts with all boxes and drops those that a kept, better box overlaps, until nothing changes. The fixed point is
     the greedy result: the first box is right from the start, and each round makes at least one more right for good.
     """
-    better = np.triu(over, 1).astype(np.float32)
+    better = (over & _LATER[: len(over), : len(over)]).astype(np.float32)
     keep = np.ones(len(over), np.bool_)
     while True:
         settled = (keep.astype(np.float32) @ better) == 0

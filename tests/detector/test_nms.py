@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.nms import Kept, NmsSettings, non_max_suppression
+from detector.nms import Kept, NmsSettings, _choose, _thin_out, non_max_suppression
 from pipeline.core.boxes import iou_matrix
 from pipeline.core.errors import ShapeError
 
@@ -219,3 +219,35 @@ def test_half_precision_input_gives_float32() -> None:
 def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"wanted shape \(b, k, 5 \+ nc\)"):
         non_max_suppression(np.zeros(shape, np.float32), NmsSettings())
+
+
+@pytest.mark.parametrize("agnostic", [False, True])
+def test_the_path_for_the_gpu_keeps_the_same_boxes(agnostic: bool) -> None:
+    """Its arithmetic, with a plain loop in the place of torchvision's kernel, which loads beside a CUDA torch only."""
+
+    def greedy(xyxy: torch.Tensor, scores: torch.Tensor, iou_thres: float) -> torch.Tensor:
+        boxes = xyxy.numpy()
+        kept: list[int] = []
+        for row in torch.argsort(scores, descending=True, stable=True).tolist():
+            if not kept or iou_matrix(boxes[[row]], boxes[kept]).max() <= iou_thres:
+                kept.append(row)
+        return torch.tensor(kept)
+
+    predictions = random_predictions(5, 900, 4)
+    options = NmsSettings(conf_thres=0.05, agnostic=agnostic, max_det=50)
+    thinned = _thin_out(_choose(torch.from_numpy(predictions), options), options, greedy)
+    kept = non_max_suppression(predictions[None], options)[0]
+    assert thinned.class_id.tolist() == kept.class_id.tolist()
+    assert thinned.confidence.tolist() == kept.confidence.tolist()
+
+
+@pytest.mark.gpu
+def test_cpu_and_gpu_keep_the_same_boxes() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    for rows in (100, 5000):
+        predictions = torch.from_numpy(random_predictions(6, rows, 5, spread_px=1000))[None]
+        on_gpu = non_max_suppression(predictions.cuda(), NmsSettings(conf_thres=0.01))[0]
+        on_cpu = non_max_suppression(predictions, NmsSettings(conf_thres=0.01))[0]
+        np.testing.assert_array_equal(on_gpu.class_id, on_cpu.class_id)
+        np.testing.assert_allclose(on_gpu.xyxy, on_cpu.xyxy, atol=1e-3)
