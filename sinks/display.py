@@ -76,8 +76,7 @@ class DisplaySink:
         if not self._shown or self._stop_requested:
             return
         key = cv2.pollKey()
-        closed = cv2.getWindowProperty(self._config.title, cv2.WND_PROP_VISIBLE) < 1
-        if closed or (key & 0xFF in _STOP_KEYS and key >= 0):
+        if (key >= 0 and key & 0xFF in _STOP_KEYS) or not self._is_visible():
             self._stop_requested = True
             self._close_window()
             raise StopRequest
@@ -93,6 +92,13 @@ class DisplaySink:
         self._shown = True
         scale = min(1.0, self._config.width_px / width, self._config.height_px / height)
         cv2.resizeWindow(self._config.title, max(1, round(width * scale)), max(1, round(height * scale)))
+
+    def _is_visible(self) -> bool:
+        try:
+            return cv2.getWindowProperty(self._config.title, cv2.WND_PROP_VISIBLE) >= 1
+        except cv2.error:
+            # What Qt answers once its last window has been closed.
+            return False
 
     def _close_window(self) -> None:
         if self._shown:

@@ -61,7 +61,9 @@ class JsonlSink:
         """Append the frame's line. Raises SinkError."""
         if self._file is None:
             raise SinkError(f"{self._config.path}: wanted open() before write(), found the sink not open")
-        line = json.dumps(self._record(result), ensure_ascii=False, separators=(",", ":"), default=_plain)
+        line = json.dumps(
+            self._record(result), ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False
+        )
         self._file.append(line + "\n")
 
     def close(self) -> None:
