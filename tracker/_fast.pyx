@@ -21,11 +21,14 @@ cdef enum:
     COV = 8
     SCORE = 14
     LAST_SEEN_S = 16
+    TRACK_ID = 0
     CLASS_ID = 1
     STATE = 2
     LAST_FRAME = 4
     DETECTION_ROW = 5
+    WAS_REMOVED = 6
     NEW = 0
+    TRACKED = 1
     LOST = 2
 
 cdef double POSITION_STD = 1.0 / 20
@@ -116,30 +119,29 @@ def match(
     cdef const long long[::1] rows = rows_array
     cdef const long long[::1] columns = columns_array
     cdef Py_ssize_t n = rows.shape[0], m = columns.shape[0]
-    partner_array = np.empty(n, np.int64)
-    cdef long long[::1] partner = partner_array
     cdef double max_cost, extent
     cdef bint fuse, per_class
     max_cost, fuse, per_class, extent = rule
     cdef Pair* pairs = NULL
     cdef Py_ssize_t n_pairs = 0
-    cdef Py_ssize_t* per_row = <Py_ssize_t*>malloc((n + 1) * sizeof(Py_ssize_t))
-    cdef Py_ssize_t* per_column = <Py_ssize_t*>malloc((m + 1) * sizeof(Py_ssize_t))
+    cdef Py_ssize_t* scratch = <Py_ssize_t*>malloc((2 * n + m + 1) * sizeof(Py_ssize_t))
+    if scratch == NULL:
+        raise MemoryError
+    cdef Py_ssize_t* partner = scratch
+    cdef Py_ssize_t* per_row = scratch + n
+    cdef Py_ssize_t* per_column = scratch + 2 * n
     try:
-        if per_row == NULL or per_column == NULL:
-            raise MemoryError
         n_pairs = candidates(
             real, whole, rows, xyxy, score, class_id, columns, max_cost, fuse, per_class, extent,
             &pairs, per_row, per_column,
         )
         if n_pairs < 0:
             raise MemoryError
-        assign(pairs, n_pairs, per_row, per_column, partner, m, max_cost)
+        assign(pairs, n_pairs, per_row, per_column, partner, n, m, max_cost)
+        return gather(rows, columns, partner, per_column)
     finally:
         free(pairs)
-        free(per_row)
-        free(per_column)
-    return gather(rows, columns, partner)
+        free(scratch)
 
 
 cdef Py_ssize_t candidates(
@@ -204,18 +206,22 @@ cdef assign(
     Py_ssize_t n_pairs,
     Py_ssize_t* per_row,
     Py_ssize_t* per_column,
-    long long[::1] partner,
+    Py_ssize_t* partner,
+    Py_ssize_t n,
     Py_ssize_t m,
     double max_cost,
 ):
     """Fill `partner` (n,) with the column of each row or -1, as association.associate does."""
-    cdef Py_ssize_t i, k, n = partner.shape[0], n_rows = 0, n_columns = 0
+    cdef Py_ssize_t i, k, n_rows = 0, n_columns = 0, n_open = n_pairs
     for i in range(n):
         partner[i] = -1
     for k in range(n_pairs):
         if per_row[pairs[k].row] == 1 and per_column[pairs[k].column] == 1:
             partner[pairs[k].row] = pairs[k].column
             per_row[pairs[k].row] = 0
+            n_open -= 1
+    if n_open == 0:
+        return
     # What is left has rivals: number its rows and columns in order, and search those only.
     part_row_array, part_column_array = np.full(n, -1, np.int64), np.full(m, -1, np.int64)
     cdef long long[::1] part_row = part_row_array
@@ -226,8 +232,6 @@ cdef assign(
                 part_row[pairs[k].row] = n_rows
                 n_rows += 1
             part_column[pairs[k].column] = 0
-    if n_rows == 0:
-        return
     for i in range(m):
         if part_column[i] == 0:
             part_column[i] = n_columns
@@ -244,30 +248,30 @@ cdef assign(
             partner[i] = columns[found[part_row[i]]]
 
 
-cdef gather(const long long[::1] rows, const long long[::1] columns, long long[::1] partner):
+cdef gather(const long long[::1] rows, const long long[::1] columns, const Py_ssize_t* partner, Py_ssize_t* per_column):
     """Matched rows and their columns, then the rows and the columns left over, as table and detection rows."""
-    cdef Py_ssize_t i, j, n = rows.shape[0], m = columns.shape[0], k = 0, u = 0, v = 0
-    row_array, column_array = np.empty(n, np.int64), np.empty(n, np.int64)
-    left_row_array, left_column_array = np.empty(n, np.int64), np.empty(m, np.int64)
+    cdef Py_ssize_t i, j, n = rows.shape[0], m = columns.shape[0], k = 0, u, v
+    row_array, column_array = np.empty(n, np.int64), np.empty(m, np.int64)
     cdef long long[::1] row = row_array
     cdef long long[::1] column = column_array
-    cdef long long[::1] left_row = left_row_array
-    cdef long long[::1] left_column = left_column_array
-    cdef unsigned char[::1] taken = bytearray(m)
+    for j in range(m):
+        per_column[j] = 0
     for i in range(n):
         if partner[i] >= 0:
             row[k] = rows[i]
             column[k] = columns[partner[i]]
-            taken[partner[i]] = 1
+            per_column[partner[i]] = 1
             k += 1
-        else:
-            left_row[u] = rows[i]
+    u = v = k
+    for i in range(n):
+        if partner[i] < 0:
+            row[u] = rows[i]
             u += 1
     for j in range(m):
-        if not taken[j]:
-            left_column[v] = columns[j]
+        if not per_column[j]:
+            column[v] = columns[j]
             v += 1
-    return row_array[:k], column_array[:k], left_row_array[:u], left_column_array[:v]
+    return row_array[:k], column_array[:k], row_array[k:], column_array[k:]
 
 
 def correct(
@@ -336,13 +340,51 @@ def duplicates(
     return np.array(seen, np.int64), np.array(lost, np.int64)
 
 
-def corners(double[:, ::1] real, const long long[::1] rows):
-    cdef Py_ssize_t i, k
+def rows_in_order(long long[:, ::1] whole, Py_ssize_t n_seen, Py_ssize_t n_before):
+    cdef Py_ssize_t i, n = whole.shape[0], k = 0, n_now
+    order_array = np.empty(n, np.int64)
+    cdef long long[::1] order = order_array
+    for i in range(n_seen):
+        if whole[i, DETECTION_ROW] >= 0:
+            order[k] = i
+            k += 1
+    for i in range(n_before, n):
+        order[k] = i
+        k += 1
+    for i in range(n_seen, n_before):
+        if whole[i, DETECTION_ROW] >= 0:
+            order[k] = i
+            k += 1
+    n_now = k
+    for i in range(n_seen, n_before):
+        if whole[i, DETECTION_ROW] < 0 and whole[i, WAS_REMOVED] == 0:
+            order[k] = i
+            k += 1
+    for i in range(n_seen):
+        if whole[i, DETECTION_ROW] < 0 and whole[i, WAS_REMOVED] == 0 and whole[i, STATE] == TRACKED:
+            whole[i, STATE] = LOST
+            order[k] = i
+            k += 1
+    return order_array[:k], n_now
+
+
+def select(double[:, ::1] real, long long[:, ::1] whole, long long last_state):
+    cdef Py_ssize_t i, c, n = real.shape[0], k = 0
     cdef double box[4]
-    out_array = np.empty((rows.shape[0], 4), np.float32)
-    cdef float[:, ::1] out = out_array
-    for i in range(rows.shape[0]):
-        to_corners(&real[rows[i], 0], box)
-        for k in range(4):
-            out[i, k] = <float>box[k]
-    return out_array
+    xyxy_array, score_array = np.empty((n, 4), np.float32), np.empty(n, np.float32)
+    fields_array = np.empty((3, n), np.int64)
+    cdef float[:, ::1] xyxy = xyxy_array
+    cdef float[::1] score = score_array
+    cdef long long[:, ::1] fields = fields_array
+    for i in range(n):
+        if whole[i, STATE] < TRACKED or whole[i, STATE] > last_state:
+            continue
+        to_corners(&real[i, 0], box)
+        for c in range(4):
+            xyxy[k, c] = <float>box[c]
+        score[k] = <float>real[i, SCORE]
+        fields[0, k] = whole[i, CLASS_ID]
+        fields[1, k] = whole[i, TRACK_ID]
+        fields[2, k] = whole[i, DETECTION_ROW]
+        k += 1
+    return xyxy_array[:k], score_array[:k], fields_array[0, :k], fields_array[1, :k], fields_array[2, :k]

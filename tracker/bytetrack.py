@@ -16,7 +16,7 @@ from tracker import kalman, kernels
 from tracker.association import MatchRule
 from tracker.quirks import FIXED, PUBLISHED
 from tracker.step_clock import StepClock
-from tracker.track_table import CLASS_ID, DETECTION_ROW, TRACK_ID, Real, TrackState, TrackTable, Whole
+from tracker.track_table import Real, TrackState, TrackTable, Whole
 
 NEW, TRACKED, LOST, REMOVED = (int(state) for state in TrackState)
 NONE = np.zeros(0, np.int64)
@@ -137,19 +137,22 @@ class ByteTracker:
         high, low = self._split(detections)
         self._pass_time(frame_index, pts_s)
         table = self._table
-        pool, fresh = np.flatnonzero(table.state != NEW), np.flatnonzero(table.state == NEW)
+        is_new = table.state == NEW
+        pool, fresh = (~is_new).nonzero()[0], is_new.nonzero()[0]
 
         rows, columns, missed, high = self._match(pool, high, detections, self._first)
         self._correct(rows, columns, detections)
         # The low boxes are for tracks that were seen a moment ago: a lost one is found by a good box only.
         missed = missed[table.state[missed] == TRACKED]
-        rows, columns, missed, _ = self._match(missed, low, detections, self._second)
+        rows, columns, _, _ = self._match(missed, low, detections, self._second)
         self._correct(rows, columns, detections)
         rows, columns, _, high = self._match(fresh, high, detections, self._confirming)
         self._correct(rows, columns, detections)
 
         strong = detections.confidence[high] >= np.float32(self.config.new_track_score)
-        self._retire(missed, self._start(high[strong], detections))
+        n_before = len(table)
+        self._start(high[strong], detections)
+        self._retire(n_before)
         self._remove_duplicates()
         return self._output()
 
@@ -175,7 +178,7 @@ class ByteTracker:
         self._frame += 1
         self._now_s += dt_s
         if is_cut:
-            table.arrange(NONE, NONE)
+            table.clear()
         elif table.n_seen < len(table) and not quirks.revives_removed:
             since_s = self._now_s - table.last_seen_s
             table.keep((table.state != LOST) | (since_s <= self.config.buffer_s + CLOCK_TOLERANCE_S))
@@ -209,11 +212,11 @@ class ByteTracker:
         table.class_id[rows] = np.where(vote < 0, seen, before)
         table.vote[rows] = np.abs(vote)
 
-    def _start(self, columns: Whole, detections: Detections) -> Whole:
-        """Start a track for each of the detections `columns`; their table rows."""
+    def _start(self, columns: Whole, detections: Detections) -> None:
+        """Start a track, at the end of the table, for each of the detections `columns`."""
         n = len(columns)
         if not n:
-            return NONE
+            return
         table = self._table
         born = table.extend(n)
         measured = kalman.measurement(detections.xyxy[columns])
@@ -227,31 +230,22 @@ class ByteTracker:
         table.start_frame[born] = table.last_frame[born] = self._frame
         table.last_seen_s[born] = self._now_s
         table.detection_row[born] = columns
-        return np.arange(born.start, born.stop)
 
-    def _retire(self, lost_now: Whole, born: Whole) -> None:
+    def _retire(self, n_before: int) -> None:
         """Sort the table into the tracks seen in this frame and the lost ones; forget new tracks without a match.
 
         Args:
-            lost_now: rows of tracked tracks that no detection continued.
-            born: rows of the tracks that began in this frame.
+            n_before: number of rows before tracks began in this frame.
         """
-        table, n_seen, n_before = self._table, self._table.n_seen, len(self._table) - len(born)
-        matched = table.detection_row[:n_before] >= 0
-        if not len(born) and matched[:n_seen].all() and not matched[n_seen:].any() and not self._quirks.revives_removed:
-            return
-        table.state[lost_now] = LOST
-        kept = np.flatnonzero(matched[:n_seen])
-        found = np.flatnonzero(matched[n_seen:]) + n_seen
-        lost_before = np.flatnonzero(~matched[n_seen:]) + n_seen
-        lost = np.concatenate([lost_before, lost_now])
+        table = self._table
+        order, n_seen = self._kernels.rows_in_order(table.whole, table.n_seen, n_before)
+        table.arrange(order, n_seen)
         if self._quirks.revives_removed:
-            # The published code takes a track off its list one frame late, by a list of ids that is never cleared.
-            lost = lost[table.was_removed[lost] == 0]
-            late = lost_before[self._frame - table.last_frame[lost_before] > self._buffer_frames]
+            # The published code looks at its lost tracks after matching, and at those lost just now a frame later.
+            missed_for = self._frame - table.last_frame
+            late = (table.state >= LOST) & (missed_for > max(self._buffer_frames, 1))
             table.state[late] = REMOVED
             table.was_removed[late] = 1
-        table.arrange(np.concatenate([kept, born, found]), lost)
 
     def _remove_duplicates(self) -> None:
         """Where a seen and a lost track overlap nearly fully, keep the one that has been followed longer."""
@@ -272,16 +266,8 @@ class ByteTracker:
         table.keep(wanted)
 
     def _output(self) -> Tracks:
-        table = self._table
-        shown = table.state == TRACKED
-        if self.config.output_predicted:
-            shown |= table.state == LOST
-        rows = np.flatnonzero(shown)
-        whole = table.whole[rows]
-        return Tracks(
-            xyxy=self._kernels.corners(table.real, rows),
-            confidence=table.score[rows].astype(np.float32),
-            class_id=whole[:, CLASS_ID],
-            track_id=whole[:, TRACK_ID],
-            detection_row=whole[:, DETECTION_ROW],
+        last_state = LOST if self.config.output_predicted else TRACKED
+        xyxy, score, class_id, track_id, detection_row = self._kernels.select(
+            self._table.real, self._table.whole, last_state
         )
+        return Tracks(xyxy, score, class_id, track_id, detection_row)

@@ -62,8 +62,11 @@ class Kernels(Protocol):
     ) -> tuple[Whole, Whole]:
         """Find pairs of a seen and a lost track on one object."""
 
-    def corners(self, real: Real, rows: Whole) -> Float32:
-        """Boxes of tracks."""
+    def rows_in_order(self, whole: Whole, n_seen: int, n_before: int) -> tuple[Whole, int]:
+        """Sort rows into seen and lost."""
+
+    def select(self, real: Real, whole: Whole, last_state: int) -> tuple[Float32, Float32, Whole, Whole, Whole]:
+        """The fields of the tracks to show."""
 
 
 def load_kernels(name: str) -> Kernels:

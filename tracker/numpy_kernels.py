@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 
 from tracker import kalman
 from tracker.association import NEVER, MatchRule, associate, fuse_score, iou_cost
-from tracker.track_table import CLASS_ID, COV, DETECTION_ROW, LAST_FRAME, LAST_SEEN_S, MEAN, SCORE, STATE, TrackState
+from tracker.track_table import (
+    CLASS_ID,
+    COV,
+    DETECTION_ROW,
+    LAST_FRAME,
+    LAST_SEEN_S,
+    MEAN,
+    SCORE,
+    STATE,
+    TRACK_ID,
+    WAS_REMOVED,
+    TrackState,
+)
 
 NAME = "numpy"
 
@@ -126,6 +138,43 @@ def duplicates(
     return seen, lost + n_seen
 
 
-def corners(real: Real, rows: Whole) -> Float32:
-    """float32 (k, 4) xyxy px of the tracks `rows`."""
-    return kalman.boxes(real[rows, MEAN]).astype(np.float32)
+def rows_in_order(whole: Whole, n_seen: int, n_before: int) -> tuple[Whole, int]:
+    """Where every row belongs after a frame: the tracks seen in it, then the lost ones; the others are left out.
+
+    Seen are the seen tracks that were matched again, those that began in this frame, and the lost ones that were found.
+    Lost are the other lost tracks that were never removed, and then the tracked ones that were missed: their state
+    becomes LOST. New tracks without a match are left out.
+
+    Args:
+        whole: changed in place.
+        n_seen: rows before this one were seen in the frame before, the rest were lost.
+        n_before: rows from this one on began in this frame.
+
+    Returns:
+        the rows to keep, in order, and how many of them were seen.
+    """
+    row = np.arange(len(whole))
+    matched = whole[:, DETECTION_ROW] >= 0
+    was_seen, state = row < n_seen, whole[:, STATE]
+    keeps = ~matched & (whole[:, WAS_REMOVED] == 0)
+    lost_before = np.flatnonzero(keeps & ~was_seen)
+    lost_now = np.flatnonzero(keeps & was_seen & (state == TrackState.TRACKED))
+    whole[lost_now, STATE] = TrackState.LOST
+    kept, born = np.flatnonzero(matched & was_seen), row[n_before:]
+    found = n_seen + np.flatnonzero(matched[n_seen:n_before])
+    order = np.concatenate([kept, born, found, lost_before, lost_now])
+    return order, len(kept) + len(born) + len(found)
+
+
+def select(real: Real, whole: Whole, last_state: int) -> tuple[Float32, Float32, Whole, Whole, Whole]:
+    """Corners in px, score, class, id and detection row of the tracks in a state from TRACKED to `last_state`."""
+    state = whole[:, STATE]
+    rows = np.flatnonzero((state >= TrackState.TRACKED) & (state <= last_state))
+    chosen = whole[rows]
+    return (
+        kalman.boxes(real[rows, MEAN]).astype(np.float32),
+        real[rows, SCORE].astype(np.float32),
+        chosen[:, CLASS_ID],
+        chosen[:, TRACK_ID],
+        chosen[:, DETECTION_ROW],
+    )

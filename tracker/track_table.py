@@ -63,7 +63,7 @@ class TrackTable:
     """
 
     def __init__(self) -> None:
-        self._set(np.zeros((0, REAL_COLUMNS)), np.zeros((0, WHOLE_COLUMNS), np.int64), 0)
+        self.clear()
 
     def _set(self, real: Real, whole: Whole, n_seen: int) -> None:
         self.real, self.whole, self.n_seen = real, whole, n_seen
@@ -84,14 +84,15 @@ class TrackTable:
         self._set(real, whole, self.n_seen)
         return slice(before, before + n)
 
-    def arrange(self, seen: Whole, lost: Whole) -> None:
-        """Keep the rows `seen` and then `lost`, in that order, and forget the others."""
-        order = np.concatenate([seen, lost])
-        self._set(self.real[order], self.whole[order], len(seen))
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._set(np.zeros((0, REAL_COLUMNS)), np.zeros((0, WHOLE_COLUMNS), np.int64), 0)
+
+    def arrange(self, order: Whole, n_seen: int) -> None:
+        """Keep the rows `order`, in that order, of which the first `n_seen` are not lost, and forget the others."""
+        self._set(self.real.take(order, axis=0), self.whole.take(order, axis=0), n_seen)
 
     def keep(self, wanted: NDArray[np.bool_]) -> None:
         """Keep the rows where `wanted` (n,) is true, in their order."""
         if not wanted.all():
-            rows = np.flatnonzero(wanted)
-            n_seen = int(np.count_nonzero(wanted[: self.n_seen]))
-            self._set(self.real[rows], self.whole[rows], n_seen)
+            self.arrange(np.flatnonzero(wanted), int(np.count_nonzero(wanted[: self.n_seen])))

@@ -31,7 +31,10 @@ def read_only(name: str, array: Any, dtype: type[np.generic], shape: tuple[int |
         raise ShapeError(f"{name}: wanted a numpy array, found {type(array).__name__}")
     if array.dtype != dtype:
         raise ShapeError(f"{name}: wanted dtype {np.dtype(dtype)}, found {array.dtype}; convert with .astype()")
-    if array.ndim != len(shape) or any(w is not None and w != s for w, s in zip(shape, array.shape, strict=False)):
+    # Equal tuples are the usual case, and this check runs a dozen times per frame.
+    if array.shape != shape and (
+        array.ndim != len(shape) or any(w is not None and w != s for w, s in zip(shape, array.shape, strict=False))
+    ):
         wanted = "(" + ", ".join("n" if w is None else str(w) for w in shape) + ")"
         raise ShapeError(f"{name}: wanted shape {wanted}, found {array.shape}")
     if not array.flags.writeable:

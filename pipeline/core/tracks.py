@@ -39,9 +39,10 @@ class Tracks:
         for name in ("class_id", "track_id", "detection_row"):
             object.__setattr__(self, name, read_only(f"Tracks.{name}", getattr(self, name), np.int64, (m,)))
         if m:
-            if self.track_id.min() < 1:
-                raise UsageError(f"Tracks.track_id: wanted ids of 1 or more, found {self.track_id.min()}")
-            if len(set(self.track_id.tolist())) != m:
+            ids = self.track_id.tolist()
+            if min(ids) < 1:
+                raise UsageError(f"Tracks.track_id: wanted ids of 1 or more, found {min(ids)}")
+            if len(set(ids)) != m:
                 raise UsageError("Tracks.track_id: wanted each id once per frame, found one twice")
 
     @classmethod
