@@ -149,7 +149,8 @@ def load_checkpoint(path: Path, class_names: Sequence[str] | None = None) -> Loa
     names = tuple(class_names or contents.class_names or default_class_names(architecture.num_classes))
     _check_class_count(names, architecture.num_classes, str(path))
     model = build_model(architecture.name, num_classes=architecture.num_classes, form=architecture.form)
-    model.load_state_dict({name: _as_float32(contents.read(name)) for name in contents.shapes}, strict=True)
+    read = {name: _as_float32(contents.read(name)) for name in contents.shapes}
+    model.load_state_dict({**model.state_dict(), **read}, strict=True)
     model.eval().requires_grad_(False)
     if header is None:
         header = Header(
@@ -225,7 +226,9 @@ def _torch_contents(path: Path) -> _Contents:
     tensors = module_tensors(module) if module is not None else _plain_tensors(source)
     if not tensors:
         raise CheckpointError(f"{path}: wanted weights (a state dict or a model), found neither in it")
-    tensors = rename_mit_keys(_without_prefix(tensors, "module."))
+    tensors = _without_prefix(tensors, "module.")
+    if any(".head_conv." in name for name in tensors):
+        tensors = rename_mit_keys(tensors)
     kind = "pickled model" if module is not None else "state dict"
     hints = (path.stem, *((_activation(module),) if module is not None else ()))
     return _Contents(

@@ -15,7 +15,10 @@ from pipeline.core.errors import CheckpointError
 Form = Literal["training", "deploy"]
 Shapes = Mapping[str, tuple[int, ...]]
 
-_ANCHORS = re.compile(r"model\.(\d+)\.anchors")
+_YOLOV7_OUTPUT = re.compile(r"model\.\d+\.m\.0\.weight")
+_ANCHORS_PER_CELL = 3
+_CONSTANTS = ("anchors", "anchor_grid")
+"""Buffers that a published state dict may leave out: the network has them from its own description."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def identify(shapes: Shapes, hints: tuple[str, ...]) -> Architecture:
         )
     nearest: tuple[int, Architecture, Shapes] | None = None
     for candidate in _candidates(num_classes, hints):
-        expected = expected_shapes(candidate)
+        expected = without_constants(expected_shapes(candidate), shapes)
         if expected == dict(shapes):
             return candidate
         distance = len(set(expected.items()) ^ set(shapes.items()))
@@ -62,6 +65,13 @@ def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         model = build_model(architecture.name, num_classes=architecture.num_classes, form=architecture.form)
     return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def without_constants(expected: Shapes, found: Shapes) -> dict[str, tuple[int, ...]]:
+    """What is expected, less the constant buffers if the found state dict has none of them."""
+    if any(key.rsplit(".", 1)[-1] in _CONSTANTS for key in found):
+        return dict(expected)
+    return {key: shape for key, shape in expected.items() if key.rsplit(".", 1)[-1] not in _CONSTANTS}
 
 
 def mismatch(expected: Shapes, found: Shapes, name: str) -> str:
@@ -85,12 +95,8 @@ def _num_classes(shapes: Shapes) -> int | None:
     yolox = shapes.get("head.cls_preds.0.weight")
     if yolox:
         return yolox[0]
-    for key, shape in shapes.items():
-        head = _ANCHORS.fullmatch(key)
-        output = shapes.get(f"model.{head[1]}.m.0.weight") if head else None
-        if output and len(shape) == 3 and shape[1]:
-            return max(output[0] // shape[1] - 5, 1)
-    return None
+    outputs = [shape for key, shape in shapes.items() if _YOLOV7_OUTPUT.fullmatch(key) and shape]
+    return max(outputs[-1][0] // _ANCHORS_PER_CELL - 5, 1) if outputs else None
 
 
 def _candidates(num_classes: int, hints: tuple[str, ...]) -> Iterator[Architecture]:

@@ -79,7 +79,7 @@ def _yolov7(
 
 
 def _yolox(name: str, params_m: float, gflops: float, size_px: int, ap: float, file_name: str = "") -> PublishedWeights:
-    file_name = file_name or f"{name}.pth"
+    file_name = file_name or f"{name.replace('-', '_')}.pth"
     sha256 = _SHA256[file_name]
     return PublishedWeights(
         name, _YOLOX + file_name, file_name, "Apache-2.0", sha256, params_m, gflops, size_px, ap, size_px
@@ -95,13 +95,13 @@ _WEIGHTS: tuple[PublishedWeights, ...] = (
     _yolov7("yolov7-e6", 97.2, 514.4, 1280, 0.559),
     _yolov7("yolov7-d6", 133.8, 701.7, 1280, 0.563),
     _yolov7("yolov7-e6e", 151.7, 842.2, 1280, 0.568),
-    _yolox("yolox_nano", 0.9, 1.1, 416, 0.258),
-    _yolox("yolox_tiny", 5.0, 6.5, 416, 0.328),
-    _yolox("yolox_s", 9.0, 26.9, 640, 0.405),
-    _yolox("yolox_m", 25.3, 74.0, 640, 0.469),
-    _yolox("yolox_l", 54.2, 156.0, 640, 0.497),
-    _yolox("yolox_x", 99.0, 282.5, 640, 0.511),
-    _yolox("yolov3", 63.7, 185.5, 640, 0.477, "yolox_darknet.pth"),
+    _yolox("yolox-nano", 0.9, 1.1, 416, 0.258),
+    _yolox("yolox-tiny", 5.0, 6.5, 416, 0.328),
+    _yolox("yolox-s", 9.0, 26.9, 640, 0.405),
+    _yolox("yolox-m", 25.3, 74.0, 640, 0.469),
+    _yolox("yolox-l", 54.2, 156.0, 640, 0.497),
+    _yolox("yolox-x", 99.0, 282.5, 640, 0.511),
+    _yolox("yolox-darknet53", 63.7, 185.5, 640, 0.477, "yolox_darknet.pth"),
 )
 
 
@@ -144,7 +144,8 @@ def resolve_weights(text: str, sha256: str | None = None) -> Path:
     """
     if not text:
         raise UsageError("weights: wanted a file or the name of a model, found an empty text; see `tracklight models`")
-    entry = next((entry for entry in _WEIGHTS if entry.name == text), None)
+    # The publishers write yolox_nano in file names and yolox-nano elsewhere; both are the same model.
+    entry = next((entry for entry in _WEIGHTS if entry.name == text.replace("_", "-")), None)
     path = Path(text).expanduser()
     if entry is None or path.is_file():
         _require_file(path, text)
