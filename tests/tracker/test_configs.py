@@ -28,3 +28,10 @@ def test_the_default_file_is_the_default():
     assert ByteTrackConfig(**values) == ByteTrackConfig()
     shown = set(ByteTrackConfig.__dataclass_fields__) - {"reference_compat"}
     assert set(values) == shown, "the file shows every setting a user may want to change"
+
+
+def test_the_docs_list_every_setting_with_its_default():
+    text = (Path(__file__).resolve().parents[2] / "docs" / "tracking.md").read_text()
+    rows = [line.split("|") for line in text.splitlines() if line.startswith("| `")]
+    listed = {row[1].strip(" `"): yaml.safe_load(row[2]) for row in rows}
+    assert listed == {name: getattr(ByteTrackConfig(), name) for name in ByteTrackConfig.__dataclass_fields__}
