@@ -1,0 +1,69 @@
+"""Moving state dicts between the forms and the namings in which weights are published."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+
+from detector.models.heads import fold_implicit
+
+T = TypeVar("T")
+
+_HEAD_KEY = re.compile(r"model\.(\d+)\.anchors")
+_MIT_HEAD = re.compile(r"((?:model\.)?\d+)\.heads\.(\d+)\.(head_conv|implicit_a|implicit_m)\.(.+)")
+_MIT_PARTS = {"head_conv": "m", "implicit_a": "ia", "implicit_m": "im"}
+
+
+def training_to_deploy_state(
+    state: Mapping[str, torch.Tensor], deploy_keys: Mapping[str, object]
+) -> dict[str, torch.Tensor]:
+    """A YOLOv7 training-form state dict as that of the deploy form: auxiliary levels go, implicit knowledge is folded.
+
+    Args:
+        state: of the training form; not changed.
+        deploy_keys: the state dict of the deploy form, for its names.
+
+    Returns:
+        Tensors under exactly the names of `deploy_keys`; those that need no change are shared with `state`.
+    """
+    old, new = _head_number(state), _head_number(deploy_keys)
+    moved: dict[str, torch.Tensor] = {}
+    for key in deploy_keys:
+        source = key.replace(f"model.{new}.", f"model.{old}.", 1)
+        moved[key] = state[source]
+    level = 0
+    while (weight_key := f"model.{new}.m.{level}.weight") in moved:
+        bias_key = f"model.{new}.m.{level}.bias"
+        weight, bias = moved[weight_key].clone(), moved[bias_key].clone()
+        added, factor = (state[f"model.{old}.{part}.{level}.implicit"] for part in ("ia", "im"))
+        fold_implicit(weight, bias, added, factor)
+        moved[weight_key], moved[bias_key] = weight, bias
+        level += 1
+    return moved
+
+
+def rename_mit_keys(state: Mapping[str, T]) -> dict[str, T]:
+    """The authors' MIT release under the names used here; any other state dict as it is.
+
+    That release numbers its layers the same, with or without the leading `model.`; its head keeps each level's parts
+    together (`heads.0.implicit_a`) where the other release keeps levels together (`ia.0`). Anchors are no part of it.
+    """
+    if not any(_MIT_HEAD.fullmatch(key) for key in state):
+        return dict(state)
+    renamed: dict[str, T] = {}
+    for key, value in state.items():
+        if match := _MIT_HEAD.fullmatch(key):
+            layer, level, part, leaf = match.groups()
+            key = f"{layer}.{_MIT_PARTS[part]}.{level}.{leaf}"
+        renamed[key if key.startswith("model.") else f"model.{key}"] = value
+    return renamed
+
+
+def _head_number(keys: Mapping[str, object]) -> str:
+    for key in keys:
+        if match := _HEAD_KEY.fullmatch(key):
+            return match.group(1)
+    raise KeyError("wanted the state dict of a YOLOv7 network, found none of its head's anchors")
