@@ -1,189 +1,248 @@
-"""From rows with named wiring to layers in a fixed order."""
+"""From rows to a module: a network is a list of layers, each with the layers that it reads."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from detector.models.architecture import Row, Variant, nearest
-from detector.models.blocks import Concat, Conv
-from pipeline.core.errors import ConfigError
+from detector.models.heads import YoloV7Head, YoloxHead
+from pipeline.core.errors import ConfigError, ShapeError
 
-IMAGE = "image"
-"""The name under which rows refer to the network's input."""
+Head = YoloV7Head | YoloxHead
+
+IMAGE = -1
+"""Number of the input image among the values that layers read."""
 
 
-@dataclass(frozen=True)
-class Node:
-    """A value in the graph: what layer `index` gives (-1: the image), and its number of channels."""
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a layer computes: its number, its channels, and how many px of the image one of its cells covers."""
 
-    index: int
+    number: int
     channels: int
+    stride: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Layer:
-    """A module, the dotted path under which the model holds it, and the layers whose outputs it takes."""
+    """One layer: the path of its module, the values that it reads, and whether only auxiliary levels need it."""
 
     path: str
-    module: nn.Module
-    sources: tuple[int, ...]
+    inputs: tuple[int, ...]
+    aux: bool
 
 
-@dataclass(frozen=True)
-class Step:
-    """One layer of a plan: afterwards nobody needs the outputs in `releases` any more."""
-
-    layer: Layer
-    index: int
-    releases: tuple[int, ...]
-
-
-LayerType = Callable[..., Node]
-"""A row type: takes the builder, one Node per source and the row's settings, adds layers, gives the last one's Node."""
-
-
-class GraphBuilder:
-    """Collects the layers of one model.
+class Builder:
+    """Collects layers while rows are read.
 
     Args:
-        variant: activation and scaling, which apply to every layer.
-        numbered: True: paths are `model.0`, `model.1`, ... as in YOLOv7's weight files. False: they are the row names,
-            as in YOLOX's; a row of several layers counts them below its name.
+        activation: default of all convolutions.
+        form: `training` or `deploy`.
+        num_classes: nc.
+        depth: multiplier of repetitions (compound scaling).
+        width: multiplier of channels (compound scaling).
+        depthwise: depthwise separable 3x3 convolutions.
     """
 
-    def __init__(self, variant: Variant, *, numbered: bool) -> None:
-        self.activation = variant.activation
-        self.depthwise = variant.depthwise
-        self._variant = variant
-        self._numbered = numbered
-        self._row_name = ""
-        self._nodes: dict[str, Node] = {IMAGE: Node(-1, 3)}
+    def __init__(
+        self,
+        *,
+        activation: str,
+        form: str,
+        num_classes: int,
+        depth: float = 1.0,
+        width: float = 1.0,
+        depthwise: bool = False,
+    ) -> None:
+        self.activation = activation
+        self.form = form
+        self.num_classes = num_classes
+        self.depthwise = depthwise
+        self.modules = nn.Module()
         self.layers: list[Layer] = []
-
-    def width(self, channels: int) -> int:
-        """Channels after scaling."""
-        return int(channels * self._variant.width)
-
-    def depth(self, n_blocks: int) -> int:
-        """Number of repeated blocks after scaling, 1 or more."""
-        return max(round(n_blocks * self._variant.depth), 1)
+        self.values: list[Value] = []
+        self.named: dict[str, Value] = {}
+        self.aux = False
+        """Whether the layers that are added now serve auxiliary levels only."""
+        self.path: str | None = None
+        """Path of the modules that are added now; None = `model.N`, N counting all layers."""
+        self.head: tuple[str, Head, list[Value]] | None = None
+        self._depth = depth
+        self._width = width
 
     @property
-    def next_path(self) -> str:
-        """Path of the layer after the last one, where layers are numbered."""
-        return f"model.{len(self.layers)}"
+    def last(self) -> Value:
+        """What the latest layer computes; the image before the first one."""
+        return self.values[-1] if self.values else Value(IMAGE, 3, 1)
 
-    def add(self, module: nn.Module, sources: Iterable[Node], channels: int, *, child: int | None = None) -> Node:
+    def channels(self, channels: int) -> int:
+        """Channels after scaling."""
+        return int(channels * self._width)
+
+    def repeats(self, repeats: int) -> int:
+        """Repetitions after scaling; at least 1."""
+        return max(round(repeats * self._depth), 1)
+
+    def add(self, module: nn.Module, *inputs: Value, channels: int, stride: float = 1) -> Value:
         """Append a layer.
 
         Args:
-            module: called with one tensor per source.
-            sources: where the tensors come from.
-            channels: of its output.
-            child: its number below the row's name, in a row of several layers.
+            module: computes it; takes the inputs in this order.
+            inputs: what it reads.
+            channels: how many channels it gives.
+            stride: what it divides the resolution by (0.5 doubles it).
+
+        Raises:
+            ConfigError: the inputs differ in resolution.
         """
-        path = self._row_name if child is None else f"{self._row_name}.{child}"
-        if self._numbered:
-            path = self.next_path
-        self.layers.append(Layer(path, module, tuple(node.index for node in sources)))
-        return Node(len(self.layers) - 1, channels)
+        if len({value.stride for value in inputs}) != 1:
+            raise ConfigError(f"wanted inputs of one resolution, found strides {[value.stride for value in inputs]}")
+        path = self.path or f"model.{len(self.layers)}"
+        _attach(self.modules, path, module)
+        self.layers.append(Layer(path, tuple(value.number for value in inputs), self.aux))
+        self.values.append(Value(len(self.values), channels, round(inputs[0].stride * stride)))
+        return self.values[-1]
 
-    def conv(self, source: Node, channels: int, kernel: int = 1, stride: int = 1, *, child: int | None = None) -> Node:
-        """Append convolution + norm + activation; `channels` are final, not scaled."""
-        module = Conv(source.channels, channels, kernel, stride, activation=self.activation)
-        return self.add(module, [source], channels, child=child)
+    def add_head(self, head: Head, maps: Sequence[Value]) -> None:
+        """Set the head and the maps that it reads, lead levels first. Raises ConfigError for a second head."""
+        if self.head is not None:
+            raise ConfigError("wanted one head, found a second one")
+        path = self.path or f"model.{len(self.layers)}"
+        _attach(self.modules, path, head)
+        self.head = (path, head, list(maps))
 
-    def concat(self, sources: Sequence[Node]) -> Node:
-        """Append a concatenation in the given order."""
-        return self.add(Concat(), sources, sum(node.channels for node in sources))
+    def find(self, name: str) -> Value:
+        """The value of an earlier row by its name. Raises ConfigError."""
+        if name not in self.named:
+            raise ConfigError(f"wanted the name of an earlier row, found {name!r}; there are {', '.join(self.named)}")
+        return self.named[name]
 
-    def name(self, suffix: str, node: Node) -> None:
-        """Let later rows refer to an inner layer of the present row as `row.suffix`."""
-        self._nodes[f"{self._row_name}.{suffix}"] = node
 
-    def add_rows(self, rows: Iterable[Row], layer_types: Mapping[str, LayerType], origin: str) -> None:
-        """Append the layers of the rows.
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known of a network before it runs; see DetectionModel's attributes of the same names."""
+
+    name: str
+    family: str
+    form: str
+    num_classes: int
+    default_hw: tuple[int, int]
+    preprocess: str
+
+
+class DetectionModel(nn.Module):
+    """A detector network.
+
+    In evaluation it gives decoded boxes, float32 (b, k, 5 + nc): cx, cy, w, h px, objectness and class probabilities.
+    In training mode it gives raw maps, lead levels first and auxiliary ones behind them, for the losses.
+
+    Attributes:
+        name: of `available_models()`.
+        family: `yolov7` or `yolox`.
+        form: `training` or `deploy`; the same graph for YOLOX.
+        num_classes: nc.
+        strides: px per cell of each lead level.
+        max_stride: what height and width of the input must be multiples of.
+        default_hw: height and width of the input it was designed for, px.
+        preprocess: `yolov7` (RGB in 0..1, centred letterbox) or `yolox` (BGR in 0..255, letterbox in the corner).
+
+    Raises:
+        ConfigError: the rows had no head.
+    """
+
+    def __init__(self, info: ModelInfo, built: Builder) -> None:
+        super().__init__()
+        if built.head is None:
+            raise ConfigError(f"{info.name}: wanted a row that is a head, found none")
+        self._head_path, head, maps = built.head
+        self.name = info.name
+        self.family = info.family
+        self.form = info.form
+        self.num_classes = info.num_classes
+        self.default_hw = info.default_hw
+        self.preprocess = info.preprocess
+        self.strides: tuple[int, ...] = head.strides
+        self.max_stride = max(value.stride for value in built.values)
+        for name, module in built.modules.named_children():
+            self.add_module(name, module)
+        self._layers = built.layers
+        self._maps = [value.number for value in maps]
+
+    @property
+    def detection_head(self) -> Head:
+        """The head module."""
+        head: Head = self.get_submodule(self._head_path)  # type: ignore[assignment]
+        return head
+
+    @property
+    def anchors(self) -> torch.Tensor | None:
+        """Anchors (levels, na, 2) in px, or None for an anchor-free head."""
+        head = self.detection_head
+        return head.anchors_px if isinstance(head, YoloV7Head) else None
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Boxes in evaluation, raw maps in training mode.
 
         Args:
-            rows: lines of the layer table.
-            layer_types: what each type stands for; nothing else is allowed.
-            origin: what error texts call the table.
+            images: float (b, 3, h, w); see `preprocess` for the range.
 
         Raises:
-            ConfigError: an unknown type, wiring to a name that is not above, a name used twice, or wrong settings.
+            ShapeError: height or width is no multiple of `max_stride`.
         """
-        for row in rows:
-            place = f"{origin}: layer {row.name!r}"
-            if row.name in self._nodes:
-                raise ConfigError(f"{place}: wanted a new name, found one that is taken; rename the row")
-            if row.type not in layer_types:
-                raise ConfigError(
-                    f"{place}: wanted a known layer type, found {row.type!r}; {nearest(row.type, layer_types)}"
-                )
-            layer_type = layer_types[row.type]
-            sources = self.find(row.sources, place)
-            try:
-                inspect.signature(layer_type).bind(self, *sources, **row.settings)
-            except TypeError as error:
-                raise ConfigError(f"{place}: wrong number of inputs or settings for {row.type}: {error}") from error
-            self._row_name = row.name
-            self._nodes[row.name] = layer_type(self, *sources, **row.settings)
+        raws = self.raw(images)
+        return raws if self.training else self.detection_head.decode(raws)
 
-    def find(self, names: Iterable[str], place: str) -> list[Node]:
-        """The nodes of the names.
+    def raw(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Raw maps of all lead levels, and of the auxiliary ones if the head is in training mode.
 
         Raises:
-            ConfigError: a name that no row so far has; tells the nearest.
+            ShapeError: height or width is no multiple of `max_stride`.
         """
-        nodes = []
-        for name in names:
-            if name not in self._nodes:
-                raise ConfigError(
-                    f"{place}: wanted the name of a row above it, found {name!r}; {nearest(name, self._nodes)}"
-                )
-            nodes.append(self._nodes[name])
-        return nodes
+        height, width = images.shape[2:]
+        if height % self.max_stride or width % self.max_stride:
+            raise ShapeError(
+                f"{self.name}: wanted height and width in multiples of {self.max_stride}, found {height}x{width}"
+            )
+        head = self.detection_head
+        with_aux = head.training and head.has_aux
+        maps = self._maps if with_aux else self._maps[: len(self.strides)]
+        last_reader = self._last_readers(maps, with_aux)
+        values = {IMAGE: images}
+        for number, layer in enumerate(self._layers):
+            if layer.aux and not with_aux:
+                continue
+            values[number] = self.get_submodule(layer.path)(*(values[i] for i in layer.inputs))
+            for i in layer.inputs:
+                if last_reader[i] == number:
+                    values.pop(i, None)  # let its memory go; a layer may read a value twice
+        return head.raw([values[i] for i in maps])
+
+    def _last_readers(self, maps: Sequence[int], with_aux: bool) -> dict[int, int]:
+        """For each value the number of the last layer that reads it; the head comes behind all layers."""
+        last: dict[int, int] = {}
+        for number, layer in enumerate(self._layers):
+            if not layer.aux or with_aux:
+                last.update(dict.fromkeys(layer.inputs, number))
+        last.update(dict.fromkeys(maps, len(self._layers)))
+        return last
+
+    def drop_aux(self) -> None:
+        """Take out the layers that only auxiliary levels read."""
+        for layer in self._layers:
+            if layer.aux:
+                _attach(self, layer.path, nn.Identity())
 
 
-def plan(layers: Sequence[Layer], outputs: Sequence[int]) -> tuple[Step, ...]:
-    """The layers that the outputs depend on, in order; each tensor is let go after its last use."""
-    needed = set(outputs)
-    for index in range(len(layers) - 1, -1, -1):
-        if index in needed:
-            needed.update(layers[index].sources)
-    last_use: dict[int, int] = {}
-    for index in sorted(needed - {-1}):
-        last_use.update(dict.fromkeys(layers[index].sources, index))
-    return tuple(
-        Step(
-            layers[index],
-            index,
-            tuple(node for node, last in last_use.items() if last == index and node not in outputs),
-        )
-        for index in sorted(needed - {-1})
-    )
-
-
-def run_plan(steps: Iterable[Step], images: torch.Tensor, outputs: Iterable[int]) -> list[torch.Tensor]:
-    """Run the layers on (b, 3, h, w) images; gives the tensors of the nodes in `outputs`."""
-    values = {-1: images}
-    for step in steps:
-        values[step.index] = step.layer.module(*[values[source] for source in step.layer.sources])
-        for node in step.releases:
-            del values[node]
-    return [values[node] for node in outputs]
-
-
-def hang(root: nn.Module, path: str, module: nn.Module) -> None:
-    """Make `module` the sub-module of `root` at a dotted path, with empty modules in between where none are."""
-    *parents, leaf = path.split(".")
-    for name in parents:
-        if name not in root._modules:
-            root.add_module(name, nn.Module())
-        root = root.get_submodule(name)
-    root.add_module(leaf, module)
+def _attach(root: nn.Module, path: str, module: nn.Module) -> None:
+    """Register a module at a dotted path, with plain modules in between."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        child = root._modules.get(parent)
+        if child is None:
+            child = nn.Module()
+            root.add_module(parent, child)
+        root = child
+    root.add_module(name, module)

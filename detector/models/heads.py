@@ -1,45 +1,40 @@
-"""The last layers: from feature maps of several strides to raw maps, one per stride.
-
-A raw map holds logits. It says nothing in pixels: `detector.decode` does that, and the losses take it as it is.
-"""
+"""Heads: raw maps for the losses, decoded boxes for everything else."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from detector.decode import decode_yolov7, decode_yolox
-from detector.models.blocks import Conv, spatial_conv
-
-Anchors = Sequence[Sequence[tuple[int, int]]]
+from detector.models.blocks import ConvBnAct, DepthwiseConv
 
 
 class Implicit(nn.Module):
-    """A learnt vector that does not depend on the image (YOLOR, arXiv 2105.04206), one number per channel."""
+    """Implicit knowledge: one learned number per channel, added (`mean` 0) or multiplied (`mean` 1).
+
+    Source: YOLOv7 (arXiv 2207.02696), section 4.3, after YOLOR.
+    """
 
     def __init__(self, channels: int, mean: float) -> None:
         super().__init__()
-        self.implicit = nn.Parameter(torch.empty(1, channels, 1, 1))
-        nn.init.normal_(self.implicit, mean, 0.02)
+        self.implicit = nn.Parameter(torch.empty(1, channels, 1, 1).normal_(mean, 0.02))
 
 
-class AnchorHead(nn.Module):
-    """YOLOv7's head: per stride one 1x1 convolution that gives x, y, w, h, objectness and classes of each anchor.
-
-    The training form adds implicit knowledge to the input (`ia`) and multiplies the output by it (`im`); models with
-    auxiliary supervision also have a coarse head per stride (`m2`, YOLOv7 section 4.2). `fuse` and the deploy form have
-    neither.
+class YoloV7Head(nn.Module):
+    """Anchor-based head.
 
     Args:
-        in_channels: channels of the lead features, one per stride.
-        anchors_px: width and height of the anchors, px, per stride.
-        strides: px per cell.
+        c_in: channels of the lead levels.
+        c_aux: channels of the auxiliary levels (training form of the P6 models), or none.
+        anchors_px: per level, width and height of each anchor in turn.
+        strides: px per cell of each level.
         num_classes: nc.
-        implicit: whether it holds implicit knowledge.
-        aux_channels: channels of the auxiliary features, or none.
+        implicit: with implicit knowledge, as in the training form.
+
+    State: `anchors` in cells and `anchor_grid` in px stand in published weight files, so they are buffers here.
     """
 
     anchors: torch.Tensor
@@ -47,97 +42,98 @@ class AnchorHead(nn.Module):
 
     def __init__(
         self,
-        in_channels: Sequence[int],
-        anchors_px: Anchors,
+        c_in: Sequence[int],
+        c_aux: Sequence[int],
+        anchors_px: Sequence[Sequence[float]],
         strides: Sequence[int],
         num_classes: int,
         *,
         implicit: bool,
-        aux_channels: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        self.num_outputs = 5 + num_classes
         self.strides = tuple(strides)
-        self.columns = 5 + num_classes
-        self.n_anchors = len(anchors_px[0])
-        outputs = self.n_anchors * self.columns
-        # Both forms of the anchors, in cells and in px, because the published weight files hold both.
-        px = torch.tensor(anchors_px, dtype=torch.float32)
-        self.register_buffer("anchors", px / torch.tensor(strides, dtype=torch.float32).view(-1, 1, 1))
-        self.register_buffer("anchor_grid", px.view(len(anchors_px), 1, self.n_anchors, 1, 1, 2))
-        self.m = nn.ModuleList(nn.Conv2d(channels, outputs, 1) for channels in in_channels)
-        if aux_channels:
-            self.m2: nn.ModuleList | None = nn.ModuleList(nn.Conv2d(channels, outputs, 1) for channels in aux_channels)
-        else:
-            self.m2 = None
-        self.ia = nn.ModuleList(Implicit(channels, 0.0) for channels in in_channels if implicit)
-        self.im = nn.ModuleList(Implicit(outputs, 1.0) for _ in in_channels if implicit)
-        for convs in (self.m, self.m2 or ()):
-            for conv, stride in zip(convs, strides, strict=False):
-                self._start_at_prior(conv, stride, num_classes)
-
-    def _start_at_prior(self, conv: nn.Module, stride: int, num_classes: int) -> None:
-        """Biases such that the untrained head expects 8 objects in 640 x 640 px per stride, and about 0.6 classes each.
-
-        Otherwise the sum over all empty cells drowns the first steps of training (RetinaNet, arXiv 1708.02002, 4.1).
-        """
-        with torch.no_grad():
-            bias = conv.get_parameter("bias").view(self.n_anchors, self.columns)
-            bias[:, :4] = 0
-            bias[:, 4] = math.log(8 / (640 / stride) ** 2)
-            bias[:, 5:] = math.log(0.6 / (num_classes - 0.99))
+        anchors = torch.tensor(anchors_px, dtype=torch.float32).view(len(anchors_px), -1, 2)
+        levels, self.num_anchors = anchors.shape[:2]
+        self.register_buffer("anchors", anchors / torch.tensor(strides, dtype=torch.float32).view(-1, 1, 1))
+        self.register_buffer("anchor_grid", anchors.view(levels, 1, -1, 1, 1, 2).clone())
+        channels = self.num_anchors * self.num_outputs
+        self.m = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in c_in)
+        self.m2 = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in c_aux) if c_aux else None
+        self.ia = nn.ModuleList(Implicit(c, 0.0) for c in c_in) if implicit else None
+        self.im = nn.ModuleList(Implicit(channels, 1.0) for _ in c_in) if implicit else None
+        for conv, stride in zip([*self.m, *(self.m2 or ())], [*strides, *(strides if c_aux else ())], strict=True):
+            _init_bias(conv, self.num_anchors, num_classes, stride)
 
     @property
     def anchors_px(self) -> torch.Tensor:
-        """float32 (strides, anchors, 2), width and height in px, as the weight file has them."""
-        return self.anchor_grid.view(len(self.strides), self.n_anchors, 2)
+        """Anchors (levels, na, 2), px."""
+        return self.anchor_grid.flatten(1, -2)
 
-    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> AnchorHead:
-        """Move to a device, but keep the anchors in float32: bfloat16 would make 924 px of 925."""
-        kept = {name: getattr(self, name) for name in ("anchors", "anchor_grid")}
-        super()._apply(fn, recurse)
-        for name, value in kept.items():
-            setattr(self, name, value.to(getattr(self, name).device))
-        return self
+    @property
+    def has_aux(self) -> bool:
+        """Whether there are auxiliary levels; they are computed in training mode only."""
+        return self.m2 is not None
 
-    def forward(self, *features: torch.Tensor) -> list[torch.Tensor]:
-        """Raw maps (b, anchors, h, w, 5 + nc) of the lead features, then of the auxiliary ones if they are given."""
+    def raw(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Logits (b, na, ny, nx, 5 + nc) of the lead levels, then of the auxiliary ones where `maps` holds them too."""
         levels = len(self.m)
-        maps = []
-        for level, conv in enumerate(self.m):
-            x = features[level]
-            if self.ia:
-                x = conv(x + self.ia[level].implicit) * self.im[level].implicit
-            else:
-                x = conv(x)
-            maps.append(self._split_anchors(x))
+        raws = [self._split(self._lead(i, maps[i])) for i in range(levels)]
         if self.m2 is not None:
-            maps += [self._split_anchors(conv(x)) for conv, x in zip(self.m2, features[levels:], strict=False)]
-        return maps
+            raws += [self._split(conv(x)) for conv, x in zip(self.m2, maps[levels:], strict=False)]
+        return raws
 
-    def _split_anchors(self, x: torch.Tensor) -> torch.Tensor:
-        batch, _, height, width = x.shape
-        return x.view(batch, self.n_anchors, self.columns, height, width).permute(0, 1, 3, 4, 2)
+    def decode(self, raws: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Boxes (b, k, 5 + nc) of the lead levels, order level, anchor, y, x."""
+        levels = zip(raws[: len(self.m)], self.anchors_px, self.strides, strict=True)
+        return torch.cat([decode_yolov7(raw, anchors, stride) for raw, anchors, stride in levels], 1)
 
-    def decode(self, raw_maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Lead raw maps to float32 (b, k, 5 + nc) in input px."""
-        return decode_yolov7(raw_maps, self.anchors_px, self.strides)
+    def fuse(self) -> None:
+        """Fold the implicit knowledge into the convolutions and drop the auxiliary ones. A second call does nothing."""
+        self.m2 = None
+        if self.ia is None or self.im is None:
+            return
+        for conv, added, factor in zip(self.m, self.ia, self.im, strict=True):
+            fold_implicit(conv.weight.data, conv.bias.data, added.implicit.data, factor.implicit.data)
+        self.ia = self.im = None
+
+    def _lead(self, level: int, x: torch.Tensor) -> torch.Tensor:
+        if self.ia is None or self.im is None:
+            return self.m[level](x)
+        return self.m[level](x + self.ia[level].implicit) * self.im[level].implicit
+
+    def _split(self, x: torch.Tensor) -> torch.Tensor:
+        batch, _, ny, nx = x.shape
+        return x.view(batch, self.num_anchors, self.num_outputs, ny, nx).permute(0, 1, 3, 4, 2).contiguous()
 
 
-class DecoupledHead(nn.Module):
-    """YOLOX's head: classes and boxes are found on separate paths (arXiv 2107.08430, section 2.1).
+def fold_implicit(weight: torch.Tensor, bias: torch.Tensor, added: torch.Tensor, factor: torch.Tensor) -> None:
+    """Change a 1x1 convolution in place so that it equals factor * (conv(x + added))."""
+    scale = factor.double().view(-1)
+    shifted = bias.double() + weight.double().flatten(1) @ added.double().view(-1)
+    bias.copy_(shifted * scale)
+    weight.copy_(weight.double() * scale.view(-1, 1, 1, 1))
+
+
+class YoloxHead(nn.Module):
+    """Decoupled anchor-free head: classes and boxes have convolutions of their own.
 
     Args:
-        in_channels: channels of the features, one per stride.
-        hidden: channels inside the head.
-        strides: px per cell.
+        c_in: channels of the levels.
+        hidden: channels within the head.
+        strides: px per cell of each level.
         num_classes: nc.
-        depthwise: 3x3 convolutions as depthwise + pointwise.
-        activation: see `make_activation`.
+        depthwise: depthwise convolutions (YOLOX-nano).
+        activation: of its convolutions.
+
+    Source: YOLOX (arXiv 2107.08430), section 2.1, "Decoupled head".
     """
+
+    has_aux = False
 
     def __init__(
         self,
-        in_channels: Sequence[int],
+        c_in: Sequence[int],
         hidden: int,
         strides: Sequence[int],
         num_classes: int,
@@ -147,37 +143,43 @@ class DecoupledHead(nn.Module):
     ) -> None:
         super().__init__()
         self.strides = tuple(strides)
+        conv = DepthwiseConv if depthwise else ConvBnAct
 
         def tower() -> nn.Sequential:
-            return nn.Sequential(
-                *(spatial_conv(hidden, hidden, 3, depthwise=depthwise, activation=activation) for _ in range(2))
-            )
+            return nn.Sequential(*(conv(hidden, hidden, 3, activation=activation) for _ in range(2)))
 
-        self.cls_convs = nn.ModuleList(tower() for _ in in_channels)
-        self.reg_convs = nn.ModuleList(tower() for _ in in_channels)
-        self.cls_preds = nn.ModuleList(nn.Conv2d(hidden, num_classes, 1) for _ in in_channels)
-        self.reg_preds = nn.ModuleList(nn.Conv2d(hidden, 4, 1) for _ in in_channels)
-        self.obj_preds = nn.ModuleList(nn.Conv2d(hidden, 1, 1) for _ in in_channels)
-        self.stems = nn.ModuleList(Conv(channels, hidden, 1, activation=activation) for channels in in_channels)
-        # An untrained head expects an object, and each class, with probability 0.01 (RetinaNet, arXiv 1708.02002, 4.1).
-        for conv in (*self.cls_preds, *self.obj_preds):
-            nn.init.constant_(conv.get_parameter("bias"), -math.log(0.99 / 0.01))
+        self.cls_convs = nn.ModuleList(tower() for _ in c_in)
+        self.reg_convs = nn.ModuleList(tower() for _ in c_in)
+        self.cls_preds = nn.ModuleList(nn.Conv2d(hidden, num_classes, 1) for _ in c_in)
+        self.reg_preds = nn.ModuleList(nn.Conv2d(hidden, 4, 1) for _ in c_in)
+        self.obj_preds = nn.ModuleList(nn.Conv2d(hidden, 1, 1) for _ in c_in)
+        self.stems = nn.ModuleList(ConvBnAct(c, hidden, activation=activation) for c in c_in)
+        prior = -math.log((1 - 0.01) / 0.01)  # so that a new network claims 1 % everywhere
+        for pred in (*self.cls_preds, *self.obj_preds):
+            nn.init.constant_(pred.bias, prior)
 
-    def forward(self, *features: torch.Tensor) -> list[torch.Tensor]:
-        """Raw maps (b, 5 + nc, h, w): x, y, w, h, objectness, classes, all before any sigmoid or exponential."""
-        maps = []
-        for level, feature in enumerate(features):
-            x = self.stems[level](feature)
-            classes = self.cls_preds[level](self.cls_convs[level](x))
-            box_features = self.reg_convs[level](x)
-            maps.append(torch.cat((self.reg_preds[level](box_features), self.obj_preds[level](box_features), classes), 1))
-        return maps
+    def raw(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Logits (b, 5 + nc, ny, nx) per level: x, y, w, h, objectness, classes."""
+        raws = []
+        for level, features in enumerate(maps):
+            stem = self.stems[level](features)
+            boxes = self.reg_convs[level](stem)
+            classes = self.cls_preds[level](self.cls_convs[level](stem))
+            raws.append(torch.cat((self.reg_preds[level](boxes), self.obj_preds[level](boxes), classes), 1))
+        return raws
 
-    def decode(self, raw_maps: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Raw maps to float32 (b, k, 5 + nc) in input px."""
-        input_hw = (raw_maps[0].shape[2] * self.strides[0], raw_maps[0].shape[3] * self.strides[0])
-        rows = torch.cat([raw.flatten(2) for raw in raw_maps], 2).float().transpose(1, 2)
-        return decode_yolox(torch.cat((rows[..., :4], rows[..., 4:].sigmoid()), -1), input_hw, self.strides)
+    def decode(self, raws: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Boxes (b, k, 5 + nc), order level, y, x."""
+        height, width = (side * self.strides[0] for side in raws[0].shape[2:])
+        flat = torch.cat([raw.float().flatten(2) for raw in raws], 2).transpose(1, 2)
+        outputs = torch.cat((flat[..., :4], flat[..., 4:].sigmoid()), -1)
+        return decode_yolox(outputs, (height, width), self.strides)
 
 
-Head = AnchorHead | DecoupledHead
+def _init_bias(conv: nn.Module, num_anchors: int, num_classes: int, stride: int) -> None:
+    """Start from what is true of most cells: about 8 objects per 640 px image, every class equally rare."""
+    if not isinstance(conv, nn.Conv2d) or conv.bias is None:
+        raise TypeError("wanted a convolution with bias")
+    bias = conv.bias.data.view(num_anchors, -1)
+    bias[:, 4] += math.log(8 / (640 / stride) ** 2)
+    bias[:, 5:] += math.log(0.6 / (num_classes - 0.99))

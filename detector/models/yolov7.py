@@ -1,7 +1,7 @@
 """The stages of YOLOv7's networks. Each adds numbered layers in the order of the published weight files.
 
-Source: YOLOv7 (arXiv 2207.02696): E-ELAN and compound scaling in section 3, figures 2 and 3; planned re-parameterisation
-and coarse-to-fine auxiliary heads in section 4.
+Source: YOLOv7 (arXiv 2207.02696): E-ELAN and compound scaling in section 3, figures 2 and 3; planned
+re-parameterisation and coarse-to-fine auxiliary heads in section 4.
 """
 
 from __future__ import annotations

@@ -53,10 +53,7 @@ class CspLayer(nn.Module):
         self.conv2 = ConvBnAct(c_in, hidden, activation=activation)
         self.conv3 = ConvBnAct(2 * hidden, c_out, activation=activation)
         self.m = nn.Sequential(
-            *(
-                Bottleneck(hidden, shortcut=shortcut, depthwise=depthwise, activation=activation)
-                for _ in range(repeats)
-            )
+            *(Bottleneck(hidden, shortcut=shortcut, depthwise=depthwise, activation=activation) for _ in range(repeats))
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
