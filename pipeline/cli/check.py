@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import yaml
@@ -63,7 +64,7 @@ PLACEHOLDER_OUTPUTS = {"rtsp": "rtsp://any/stream", "video_file": "any.mp4"}
 """Addresses that stand for any where a config class looks at them."""
 
 
-def _plain(config: Any, hidden: set[str | None]) -> dict[str, Any]:
+def _plain(config: Any, hidden: Collection[str | None]) -> dict[str, Any]:
     values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json", fallback=str)
     return {key: value for key, value in values.items() if key not in hidden}
 

@@ -118,7 +118,7 @@ def _set_up_logging(verbose: bool) -> None:
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler], force=True)
     if not verbose:
-        logging.getLogger("libav").setLevel(logging.ERROR)
+        logging.getLogger("libav").setLevel(logging.CRITICAL)
 
 
 def _print_error(error: object) -> None:

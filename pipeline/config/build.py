@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.config.registry import SOURCES, TRACKERS, find
 from pipeline.config.schema import RunConfig, Section
@@ -21,7 +20,8 @@ from pipeline.core.protocols import Clock, Detector, Source, Tracker
 from pipeline.runtime.runner import Runner, RunnerSettings, TrackerFactory
 from pipeline.runtime.sink_worker import SinkBinding
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from detector.detector import YoloDetector
 
 ADDRESS_FIELDS = {"video_file": "path", "images": "path", "camera": "device", "network": "url"}
 """The config field of each kind of source that `--source` fills."""
@@ -127,12 +127,11 @@ def detector_config(section: Section) -> Any:
     return validated(DetectorConfig, section, "detector")
 
 
-def build_detector(section: Section) -> Detector:
+def build_detector(section: Section) -> YoloDetector:
     """The detector, its weights loaded."""
     from detector.detector import YoloDetector
 
-    detector: Detector = YoloDetector(detector_config(section))
-    return detector
+    return YoloDetector(detector_config(section))
 
 
 def detector_section_for_tracking(config: RunConfig) -> Section:

@@ -1,0 +1,113 @@
+"""Verb `val`: average precision of a detector on a labelled data set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli.options import add_detector_options, fresh_folder, given, image_size
+from pipeline.core.errors import UsageError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `val`."""
+    parser.add_argument("--data", required=True, metavar="FILE", help="COCO .json, or a YOLO data.yaml")
+    parser.add_argument("--images", metavar="FOLDER", help="where a COCO file's images are, if not beside it")
+    parser.add_argument("--split", default="val", help="split of a data.yaml to measure (default: %(default)s)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures here")
+    parser.add_argument("--predictions", metavar="FILE", help="write every box here, as COCO results")
+    parser.add_argument("--project", default="runs/val", help="folder of runs (default: %(default)s)")
+    parser.add_argument("--name", default="exp", help="name of the run (default: %(default)s)")
+    parser.add_argument("--exist-ok", action="store_true", help="overwrite what exists")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
+    add_detector_options(parser)
+
+
+DEFAULTS = {"conf_thres": 0.001, "iou_thres": 0.65, "multi_label": True}
+"""For AP nearly every box counts; `--set detector.KEY=VALUE` changes any of these."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print a table, and write figures (and boxes) to a fresh folder."""
+    from pipeline.config.build import build_detector
+    from pipeline.config.yaml_file import merge, parse_settings, read_yaml
+    from pipeline.evaluation.coco_map import write_json
+
+    settings = merge(read_yaml(Path(args.config)) if args.config else {}, parse_settings(args.set or []))
+    section = {**DEFAULTS, **settings.get("detector", {}), **_flags(args)}
+    from detector.validation import read_dataset, validate
+
+    dataset = read_dataset(Path(args.data), args.split, Path(args.images) if args.images else None)
+    classes = [int(c) if c.isdecimal() else c for c in args.classes] if args.classes else None
+    for path in (args.json, args.predictions):
+        if path and Path(path).exists() and not args.exist_ok:
+            raise UsageError(f"{path}: exists; name another file, or overwrite it with --exist-ok")
+    detector = build_detector(section)
+    try:
+        with _Progress(quiet=args.quiet) as progress:
+            measured = validate(
+                detector, dataset, classes=classes, batch_size=args.batch_size or 1, progress=progress.show
+            )
+    finally:
+        detector.close()
+    folder = fresh_folder(Path(args.project), args.name, exist_ok=args.exist_ok)
+    figures = measured.result.to_dict() | {"data": args.data, "detector": section}
+    for path in (folder / "metrics.json", *([Path(args.json)] if args.json else [])):
+        path.write_text(json.dumps(figures, indent=2, default=str) + "\n", encoding="utf-8")
+    for path in (folder / "predictions.json", *([Path(args.predictions)] if args.predictions else [])):
+        write_json(path, measured.predictions)
+    _print(measured.result)
+    print(f"written to {folder}", file=sys.stderr)
+    return 0
+
+
+def _flags(args: argparse.Namespace) -> dict[str, Any]:
+    return given(
+        weights=args.weights,
+        img_size=image_size(args.img_size),
+        conf_thres=args.conf_thres,
+        iou_thres=args.iou_thres,
+        device=args.device,
+    )
+
+
+def _print(result: Any) -> None:
+    print(f"{'class':<20}{'AP':>8}{'AP50':>8}")
+    for name, value in result.per_class.items():
+        if value.ap is not None:
+            print(f"{name:<20}{100 * value.ap:>8.1f}{100 * value.ap50:>8.1f}")
+    rows = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar_100")
+    print("  ".join(f"{row} {_percent(getattr(result, row))}" for row in rows))
+    print(f"{result.n_images} images, {result.n_boxes} boxes")
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+class _Progress:
+    """A bar on a terminal, nothing elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        console = Console(file=sys.stderr)
+        self._bars = Progress(console=console, transient=True, disable=quiet or not console.is_terminal)
+        self._task = self._bars.add_task("images", total=None)
+
+    def __enter__(self) -> _Progress:
+        """Begin."""
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End; the terminal is left clean."""
+        self._bars.stop()
+
+    def show(self, done: int, total: int) -> None:
+        """So many images of so many."""
+        self._bars.update(self._task, completed=done, total=total)
