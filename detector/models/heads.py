@@ -94,19 +94,21 @@ class YoloV7Head(nn.Module):
         if self.ia is None or self.im is None:
             return
         for conv, added, factor in zip(self.m, self.ia, self.im, strict=True):
-            fold_implicit(conv.weight.data, conv.bias.data, added.implicit.data, factor.implicit.data)
+            fold_implicit(conv.weight, conv.bias, added.implicit, factor.implicit)  # type: ignore[arg-type]
         self.ia = self.im = None
 
     def _lead(self, level: int, x: torch.Tensor) -> torch.Tensor:
         if self.ia is None or self.im is None:
             return self.m[level](x)
-        return self.m[level](x + self.ia[level].implicit) * self.im[level].implicit
+        added, factor = self.ia[level].implicit, self.im[level].implicit
+        return self.m[level](x + added) * factor  # type: ignore[operator]
 
     def _split(self, x: torch.Tensor) -> torch.Tensor:
         batch, _, ny, nx = x.shape
         return x.view(batch, self.num_anchors, self.num_outputs, ny, nx).permute(0, 1, 3, 4, 2).contiguous()
 
 
+@torch.no_grad()
 def fold_implicit(weight: torch.Tensor, bias: torch.Tensor, added: torch.Tensor, factor: torch.Tensor) -> None:
     """Change a 1x1 convolution in place so that it equals factor * (conv(x + added))."""
     scale = factor.double().view(-1)
