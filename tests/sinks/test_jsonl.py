@@ -24,7 +24,7 @@ def written(path: Path, info: StreamInfo, *results: FrameResult, names: tuple[st
     for result in results:
         sink.write(result)
     sink.close()
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
 def test_layout(tmp_path: Path, make_result: Make, make_info: Callable[..., StreamInfo]) -> None:
