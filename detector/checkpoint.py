@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from detector.class_names import COCO_CLASS_NAMES
-from detector.identify import Architecture, Form, expected_shapes, identify, mismatch
-from detector.models import DetectionModel, build_model, rename_mit_keys
+from detector.identify import Architecture, Form, empty_model, expected_shapes, identify, mismatch
+from detector.models import DetectionModel, available_models, build_model, rename_mit_keys
 from detector.preprocess import Preprocess
 from detector.torch_file import TorchFile, module_tensors
 from detector.unpickler import StandIn, TensorRef
@@ -136,44 +136,23 @@ def load_checkpoint(path: Path, class_names: Sequence[str] | None = None) -> Loa
     Raises:
         CheckpointError: the file cannot be read, is refused, or fits no network; or the names do not fit it.
     """
-    if path.is_dir():
-        raise CheckpointError(f"{path}: wanted a weight file, found a folder; name a file in it")
-    try:
-        contents, header = _open(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: wanted a weight file; {error.strerror or error}") from error
-    try:
-        architecture = _architecture(contents, header)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    names = tuple(class_names or contents.class_names or default_class_names(architecture.num_classes))
-    _check_class_count(names, architecture.num_classes, str(path))
-    model = build_model(architecture.name, num_classes=architecture.num_classes, form=architecture.form)
+    contents, header = _open(path)
+    names = tuple(class_names or header.class_names)
+    _check_class_count(names, len(header.class_names), str(path))
+    model = build_model(header.model, num_classes=len(names), form=header.form)
     read = {name: _as_float32(contents.read(name)) for name in contents.shapes}
     model.load_state_dict({**model.state_dict(), **read}, strict=True)
     model.eval().requires_grad_(False)
-    if header is None:
-        header = Header(
-            model=architecture.name,
-            form=architecture.form,
-            class_names=names,
-            input_hw=model.default_hw,
-            preprocess=model.preprocess,
-            provenance={"file": path.name, "kind": contents.kind},
-        )
     return LoadedCheckpoint(model, header.model_copy(update={"class_names": names}))
 
 
-def read_header(path: Path) -> Header | None:
-    """What an own checkpoint says about itself, without reading its weights; None for a file of another kind.
+def read_header(path: Path) -> Header:
+    """What weights of any known kind are, without reading them.
 
     Raises:
-        CheckpointError: the file cannot be read, or its header is damaged.
+        CheckpointError: the file cannot be read, is refused, or fits no network.
     """
-    if path.suffix != ".safetensors":
-        return None
-    with _safetensors(path) as file:
-        return _parse_header(file.metadata(), path)
+    return _open(path)[1]
 
 
 def default_class_names(num_classes: int) -> tuple[str, ...]:
@@ -183,14 +162,58 @@ def default_class_names(num_classes: int) -> tuple[str, ...]:
     return tuple(f"class {number}" for number in range(num_classes))
 
 
-def _open(path: Path) -> tuple[_Contents, Header | None]:
-    if path.suffix == ".safetensors":
-        file = _safetensors(path)
-        header = _parse_header(file.metadata(), path)
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 not a dict
-        names = header.class_names if header else None
-        return _Contents(shapes, file.get_tensor, names, (path.stem,), "safetensors"), header
-    return _torch_contents(path), None
+def _open(path: Path) -> tuple[_Contents, Header]:
+    """The state dict, not read yet but known to fit its network, and what it is."""
+    if path.is_dir():
+        raise CheckpointError(f"{path}: wanted a weight file, found a folder; name a file in it")
+    try:
+        if path.suffix == ".safetensors":
+            contents, header = _safetensors_contents(path)
+        else:
+            contents, header = _torch_contents(path), None
+    except OSError as error:
+        raise CheckpointError(f"{path}: wanted a weight file; {error.strerror or error}") from error
+    try:
+        if header is None:
+            return contents, _identified(contents, path)
+        _check_fit(contents, header)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    return contents, header
+
+
+def _identified(contents: _Contents, path: Path) -> Header:
+    """The header of a file that has none."""
+    architecture = identify(contents.shapes, contents.hints)
+    names = contents.class_names or default_class_names(architecture.num_classes)
+    _check_class_count(names, architecture.num_classes, "the file names its classes")
+    model = empty_model(architecture)
+    return Header(
+        model=architecture.name,
+        form=architecture.form,
+        class_names=names,
+        input_hw=model.default_hw,
+        preprocess=model.preprocess,
+        provenance={"file": path.name, "kind": contents.kind},
+    )
+
+
+def _check_fit(contents: _Contents, header: Header) -> None:
+    if header.model not in available_models():
+        raise CheckpointError(
+            f"its network {header.model!r} is not known here; there are: {', '.join(available_models())}"
+        )
+    expected = expected_shapes(Architecture(header.model, header.form, len(header.class_names)))
+    if expected != contents.shapes:
+        raise CheckpointError(mismatch(expected, contents.shapes, f"{header.model} ({header.form} form)"))
+
+
+def _safetensors_contents(path: Path) -> tuple[_Contents, Header | None]:
+    file = _safetensors(path)
+    header = _parse_header(file.metadata(), path)
+    shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 not a dict
+    names = header.class_names if header else None
+    return _Contents(shapes, file.get_tensor, names, (path.stem,), "safetensors"), header
 
 
 def _safetensors(path: Path) -> Any:
@@ -226,9 +249,7 @@ def _torch_contents(path: Path) -> _Contents:
     tensors = module_tensors(module) if module is not None else _plain_tensors(source)
     if not tensors:
         raise CheckpointError(f"{path}: wanted weights (a state dict or a model), found neither in it")
-    tensors = _without_prefix(tensors, "module.")
-    if any(".head_conv." in name for name in tensors):
-        tensors = rename_mit_keys(tensors)
+    tensors = rename_mit_keys(_without_prefix(tensors, "module."))
     kind = "pickled model" if module is not None else "state dict"
     hints = (path.stem, *((_activation(module),) if module is not None else ()))
     return _Contents(
@@ -286,16 +307,6 @@ def _activation(module: StandIn) -> str:
             children = vars(node).get("_modules")
             nodes.extend(children.values() if isinstance(children, dict) else ())
     return ""
-
-
-def _architecture(contents: _Contents, header: Header | None) -> Architecture:
-    if header is None:
-        return identify(contents.shapes, contents.hints)
-    architecture = Architecture(header.model, header.form, len(header.class_names))
-    expected = expected_shapes(architecture)
-    if expected != contents.shapes:
-        raise CheckpointError(mismatch(expected, contents.shapes, f"{header.model} ({header.form} form)"))
-    return architecture
 
 
 def _check_class_count(names: Sequence[str], num_classes: int, where: str) -> None:

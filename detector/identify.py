@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from detector.models import available_models, build_model
+from detector.models import DetectionModel, available_models, build_model
 from pipeline.core.errors import CheckpointError
 
 Form = Literal["training", "deploy"]
@@ -26,7 +26,7 @@ class Architecture:
     """A network: its name in `available_models()`, the form of its graph, and how many classes it tells apart."""
 
     name: str
-    form: Form
+    form: str
     num_classes: int
 
 
@@ -61,10 +61,14 @@ def identify(shapes: Shapes, hints: tuple[str, ...]) -> Architecture:
 
 
 def expected_shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    """Shape by name of the network's state dict; no memory is spent on its values."""
+    """Shape by name of the network's state dict."""
+    return {name: tuple(value.shape) for name, value in empty_model(architecture).state_dict().items()}
+
+
+def empty_model(architecture: Architecture) -> DetectionModel:
+    """The network without values: they are on the meta device, so no memory and little time is spent."""
     with torch.device("meta"):
-        model = build_model(architecture.name, num_classes=architecture.num_classes, form=architecture.form)
-    return {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        return build_model(architecture.name, num_classes=architecture.num_classes, form=architecture.form)
 
 
 def without_constants(expected: Shapes, found: Shapes) -> dict[str, tuple[int, ...]]:

@@ -106,7 +106,7 @@ def _torchvision_nms() -> Callable[..., torch.Tensor] | None:
         from torchvision.ops import nms
     except (ImportError, RuntimeError):
         return None
-    return nms  # type: ignore[no-any-return]
+    return nms
 
 
 def _thin_out(candidates: _Candidates, settings: NmsSettings, greedy: Callable[..., torch.Tensor]) -> _Candidates:

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
+from detector.checkpoint import read_header
+from detector.zoo import resolve_weights
 from pipeline.core.arrays import ImageArray
 from pipeline.core.class_names import class_ids
 from pipeline.core.detections import Detections
@@ -24,6 +26,22 @@ _log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with the number of images done, and of all."""
+
+
+def reference_settings(weights: str, sha256: str | None = None) -> dict[str, Any]:
+    """Fields of DetectorConfig with which the publishers of a family measured AP.
+
+    Args:
+        weights: a weight file, or a name of the zoo.
+        sha256: digest that the file must have.
+
+    Raises:
+        CheckpointError: the weights cannot be had or read.
+    """
+    path = resolve_weights(weights, sha256)
+    if path.suffix == ".onnx" or read_header(path).preprocess == "yolox":
+        return {"conf_thres": 0.01, "iou_thres": 0.65, "multi_label": False, "rect": False}
+    return {"conf_thres": 0.001, "iou_thres": 0.65, "multi_label": True, "rect": True}
 
 
 class ImageDetector(Protocol):
@@ -81,8 +99,7 @@ def validate(
     Classes are matched by name, so a model of 80 classes can be measured on a data set that has six of them.
 
     Args:
-        detector: what is measured, with the thresholds that it was made with. For COCO AP these should let nearly
-            everything through: conf_thres 0.001 (YOLOv7) or 0.01 (YOLOX), iou_thres 0.65.
+        detector: what is measured, with the thresholds that it was made with; see `reference_settings`.
         dataset: from `read_dataset`.
         classes: names or numbers of the data set's classes to score; None scores all.
         batch_size: images per call of the detector.

@@ -49,7 +49,7 @@ class EagerBackend:
         layout = torch.channels_last if config.channels_last else torch.contiguous_format
         network = fuse(model) if config.fuse else model
         self._layout = layout
-        self._network = network.eval().to(self.device, self.dtype, memory_format=layout)
+        self._network = network.eval().to(self.device, self.dtype).to(memory_format=layout)  # type: ignore[call-overload]
         self._spec = IoSpec(stride=model.max_stride, fixed_hw=None, max_batch=None, num_classes=model.num_classes)
 
     @property
