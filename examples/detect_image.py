@@ -1,6 +1,6 @@
 """The detector alone: boxes of one image.
 
-    python examples/detect_image.py photo.jpg yolox_nano
+python examples/detect_image.py photo.jpg yolox-nano
 """
 
 import sys

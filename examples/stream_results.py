@@ -1,6 +1,6 @@
 """Results one by one: counts the people in each frame of a video.
 
-    python examples/stream_results.py street.mp4 yolox_nano
+python examples/stream_results.py street.mp4 yolox-nano
 """
 
 import sys

@@ -135,7 +135,7 @@ def fused_conv(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
     )
     before = conv.bias.double() if conv.bias is not None else 0.0
     fused.weight.data.copy_(conv.weight.double() * scale.view(-1, 1, 1, 1))
-    bias = norm.bias.double() + (before - norm.running_mean.double()) * scale  # type: ignore[union-attr, operator]
+    bias = norm.bias.double() + (before - norm.running_mean.double()) * scale  # type: ignore[union-attr]
     if fused.bias is not None:
         fused.bias.data.copy_(bias)
     return fused.train(conv.training)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.options import add_detector_options, fresh_folder, given, image_size
+from pipeline.cli.options import add_detector_options, add_settings_options, fresh_folder, given, image_size
 from pipeline.core.errors import UsageError
 
 
@@ -24,10 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--exist-ok", action="store_true", help="overwrite what exists")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     add_detector_options(parser)
+    add_settings_options(parser)
 
 
-DEFAULTS = {"conf_thres": 0.001, "iou_thres": 0.65, "multi_label": True}
-"""For AP nearly every box counts; `--set detector.KEY=VALUE` changes any of these."""
+DEFAULTS = {"conf_thres": 0.001, "iou_thres": 0.65, "rect": False}
+"""For AP nearly every box counts, in a square input; `--set detector.KEY=VALUE` changes any of these."""
 
 
 def run(args: argparse.Namespace) -> int:

@@ -133,3 +133,11 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finish: what was written is complete and usable. Idempotent; also after a failed `open`."""
+
+
+@runtime_checkable
+class PolledSink(Sink, Protocol):
+    """A sink with a window: it must answer the window system while no results come."""
+
+    def poll(self) -> None:
+        """Handle what happened to the window. Raises StopRequest when the person watching asks for the end."""

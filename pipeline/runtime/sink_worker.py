@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pipeline.core.errors import StageError, StopRequest
 from pipeline.core.frame import StreamInfo
-from pipeline.core.protocols import Sink
+from pipeline.core.protocols import PolledSink, Sink
 from pipeline.core.result import FrameResult
 from pipeline.runtime.channel import Channel
 from pipeline.runtime.latency import Durations
@@ -97,17 +97,23 @@ class SinkLine:
     def _step(self, worker: Worker, timeout_s: float | None) -> None:
         """Write the next result, if one comes in time. Raises ChannelClosedError at the end."""
         result = self._channel.get(timeout_s)
+        sink = self.binding.sink
         if result is None:
+            if isinstance(sink, PolledSink):
+                self._watched(sink.poll)
             return
         worker.at = result.frame
         self._open_announced()
         began_ns = time.monotonic_ns()
-        try:
-            self.binding.sink.write(result)
-        except StopRequest:
-            self._on_stop()
+        self._watched(lambda: sink.write(result))
         self._n_written += 1
         self._writing.add(time.monotonic_ns() - began_ns)
+
+    def _watched(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except StopRequest:
+            self._on_stop()
 
     def _open_announced(self) -> None:
         while True:
