@@ -27,20 +27,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_settings_options(parser)
 
 
-DEFAULTS = {"conf_thres": 0.001, "iou_thres": 0.65, "rect": False}
-"""For AP nearly every box counts, in a square input; `--set detector.KEY=VALUE` changes any of these."""
-
-
 def run(args: argparse.Namespace) -> int:
     """Measure, print a table, and write figures (and boxes) to a fresh folder."""
-    from pipeline.config.build import build_detector
+    from detector.validation import read_dataset, reference_settings, validate
+    from pipeline.config.build import build_detector, detector_config
     from pipeline.config.yaml_file import merge, parse_settings, read_yaml
     from pipeline.evaluation.coco_map import write_json
 
     settings = merge(read_yaml(Path(args.config)) if args.config else {}, parse_settings(args.set or []))
-    section = {**DEFAULTS, **settings.get("detector", {}), **_flags(args)}
-    from detector.validation import read_dataset, validate
-
+    asked = {**settings.get("detector", {}), **_flags(args)}
+    typed = detector_config(asked)
+    # What is not asked for is set as the publishers of the family set it, so that figures compare.
+    section = {**reference_settings(typed.weights, typed.weights_sha256), **asked}
     dataset = read_dataset(Path(args.data), args.split, Path(args.images) if args.images else None)
     classes = [int(c) if c.isdecimal() else c for c in args.classes] if args.classes else None
     for path in (args.json, args.predictions):
