@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -64,6 +64,14 @@ class YoloV7Head(nn.Module):
         self.im = nn.ModuleList(Implicit(channels, 1.0) for _ in c_in) if implicit else None
         for conv, stride in zip([*self.m, *(self.m2 or ())], [*strides, *(strides if c_aux else ())], strict=True):
             _init_bias(conv, self.num_anchors, num_classes, stride)
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> YoloV7Head:
+        """Anchors stay in float32 when the network goes to 16 bits, which would round 373 px to 372."""
+        anchors, grid = self.anchors, self.anchor_grid
+        super()._apply(fn, recurse)
+        if self.anchors.dtype != anchors.dtype:
+            self.anchors, self.anchor_grid = anchors.to(self.anchors.device), grid.to(self.anchor_grid.device)
+        return self
 
     @property
     def anchors_px(self) -> torch.Tensor:

@@ -15,6 +15,20 @@ T = TypeVar("T")
 _HEAD_KEY = re.compile(r"model\.(\d+)\.anchors")
 _MIT_HEAD = re.compile(r"((?:model\.)?\d+)\.heads\.(\d+)\.(head_conv|implicit_a|implicit_m)\.(.+)")
 _MIT_PARTS = {"head_conv": "m", "implicit_a": "ia", "implicit_m": "im"}
+_MIT_BLOCKS = {
+    "pre_conv.0": "cv1",
+    "pre_conv.1": "cv3",
+    "pre_conv.2": "cv4",
+    "short_conv": "cv2",
+    "post_conv.0": "cv5",
+    "post_conv.1": "cv6",
+    "merge_conv": "cv7",
+    "conv1.conv": "rbr_dense.0",
+    "conv1.bn": "rbr_dense.1",
+    "conv2.conv": "rbr_1x1.0",
+    "conv2.bn": "rbr_1x1.1",
+}
+"""Parts of the pyramid pooling and of RepConv."""
 
 
 def training_to_deploy_state(
@@ -48,18 +62,24 @@ def training_to_deploy_state(
 def rename_mit_keys(state: Mapping[str, T]) -> dict[str, T]:
     """The authors' MIT release under the names used here; any other state dict as it is.
 
-    That release numbers its layers the same, with or without the leading `model.`; its head keeps each level's parts
-    together (`heads.0.implicit_a`) where the other release keeps levels together (`ia.0`). Anchors are no part of it.
+    That release numbers its layers the same, with or without the leading `model.`, and names the parts of three kinds
+    of layers otherwise: the head keeps each level together (`heads.0.implicit_a` for `ia.0`), the pyramid pooling
+    groups its convolutions by purpose, and RepConv calls its branches `conv1` and `conv2`. Anchors are no part of it.
     """
     if not any(_MIT_HEAD.fullmatch(key) for key in state):
         return dict(state)
-    renamed: dict[str, T] = {}
-    for key, value in state.items():
-        if match := _MIT_HEAD.fullmatch(key):
-            layer, level, part, leaf = match.groups()
-            key = f"{layer}.{_MIT_PARTS[part]}.{level}.{leaf}"
-        renamed[key if key.startswith("model.") else f"model.{key}"] = value
-    return renamed
+    return {_renamed(key if key.startswith("model.") else f"model.{key}"): value for key, value in state.items()}
+
+
+def _renamed(key: str) -> str:
+    if match := _MIT_HEAD.fullmatch(key):
+        layer, level, part, leaf = match.groups()
+        return f"{layer}.{_MIT_PARTS[part]}.{level}.{leaf}"
+    _, number, rest = key.split(".", 2)
+    for theirs, ours in _MIT_BLOCKS.items():
+        if rest.startswith(theirs + "."):
+            return f"model.{number}.{ours}.{rest.removeprefix(theirs + '.')}"
+    return key
 
 
 def _head_number(keys: Mapping[str, object]) -> str:

@@ -57,14 +57,26 @@ def elan(
     return conv(net, concat(net, kept), out)
 
 
-def e_elan(net: Builder, x: Value, out: int, *, hidden: int, depth: int, stack: int = 0, taps: str = "all") -> Value:
+def e_elan(
+    net: Builder,
+    x: Value,
+    out: int,
+    *,
+    hidden: int,
+    depth: int,
+    stack: int = 0,
+    taps: Literal["all", "pairs"] = "all",
+    second: str | None = None,
+) -> Value:
     """Extended ELAN: two groups over the same input, whose outputs are merged by addition.
 
     Grouped convolution with cardinality 2, shuffle and merge (figure 2d) come to the same as two ELANs side by side.
+    `second` names the second group's own output: E6E's auxiliary levels read that, not the sum.
     """
-    first = elan(net, x, out, hidden=hidden, depth=depth, stack=stack, taps=taps)  # type: ignore[arg-type]
-    second = elan(net, x, out, hidden=hidden, depth=depth, stack=stack, taps=taps)  # type: ignore[arg-type]
-    return net.add(Add(), second, first, channels=out)
+    groups = [elan(net, x, out, hidden=hidden, depth=depth, stack=stack, taps=taps) for _ in range(2)]
+    if second is not None:
+        net.named[second] = groups[1]
+    return net.add(Add(), *reversed(groups), channels=out)
 
 
 def pool(net: Builder, x: Value) -> Value:

@@ -151,7 +151,6 @@ def test_training_weights_in_the_deploy_form(case: Case, image: torch.Tensor, as
 def test_auxiliary_levels_with_the_head_alone_in_training(
     case: Case, image: torch.Tensor, request: pytest.FixtureRequest
 ) -> None:
-    _expect_failure_of_e6e(case, request)
     if not case.facts.get("head_train_bn_eval_raw"):
         pytest.skip("the reference has no such numbers for this network")
     case.model.detection_head.train()
@@ -166,17 +165,9 @@ def test_auxiliary_levels_with_the_head_alone_in_training(
 @torch.no_grad()
 def test_raw_maps_in_training_mode(case: Case, image: torch.Tensor, request: pytest.FixtureRequest) -> None:
     """Norms by the statistics of the batch. It moves the running ones, so it is the last test of each network."""
-    _expect_failure_of_e6e(case, request)
     if not case.facts.get("train_mode_raw"):
         pytest.skip("the reference has no such numbers for this network")
     raws = case.model.train()(image)
     for raw, wanted in zip(raws, case.facts["train_mode_raw"], strict=True):
         _assert_fingerprint(raw, wanted, rtol=2e-3, spread=True)
 
-
-def _expect_failure_of_e6e(case: Case, request: pytest.FixtureRequest) -> None:
-    if case.model.name == "yolov7-e6e":
-        reason = (
-            "its auxiliary rows read the sum of an E-ELAN, the published network's its second group (186, 161, 136)"
-        )
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True, raises=AssertionError))
