@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 def _in_full(config: Any) -> dict[str, Any]:
     """The configuration with the defaults of every stage filled in; addresses of single sources and sinks left out."""
     from pipeline.config.build import ADDRESS_FIELDS, PLACEHOLDERS, detector_config, source_config, tracker_config
-    from pipeline.config.outputs import sink_config
+    from pipeline.config.outputs import draw_config, sink_config
     from pipeline.config.registry import SINKS, SOURCES
 
     full: dict[str, Any] = config.model_dump(mode="json")
@@ -56,7 +56,7 @@ def _in_full(config: Any) -> dict[str, Any]:
     full["sink"] = {
         kind: _plain(sink_config(config, kind, PLACEHOLDER_OUTPUTS.get(kind, "any")), hidden) for kind in SINKS
     }
-    full["draw"] = _plain(sink_config(config, "video_file", "any.mp4").draw, set())
+    full["draw"] = _plain(draw_config(config.draw), set())
     return full
 
 

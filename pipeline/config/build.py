@@ -64,12 +64,13 @@ def _check_keys(values: Mapping[str, Any], path: str) -> None:
 
 def _check_sections(config: RunConfig) -> None:
     """Validate every stage's section now, so that a mistake is told before a model is loaded."""
-    from pipeline.config.outputs import sink_config
+    from pipeline.config.outputs import draw_config, sink_config
 
     for kind in config.source:
         source_config(config, kind, PLACEHOLDERS.get(kind, ""))
     for kind in config.sink:
         sink_config(config, kind, "placeholder")
+    draw_config(config.draw)
     tracker_config(config.tracker)
     detector_config(config.detector)
 

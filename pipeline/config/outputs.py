@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.registry import SINKS, find
-from pipeline.config.schema import RunConfig
+from pipeline.config.schema import RunConfig, Section
 from pipeline.config.validate import field_names, validated
 from pipeline.core.errors import UsageError
 from pipeline.core.protocols import Sink
@@ -97,6 +97,13 @@ def _make(config: RunConfig, output: Output, class_names: tuple[str, ...]) -> Si
     entry = SINKS[output.kind]
     sink: Sink = entry.stage_class()(sink_config(config, output.kind, output.value), class_names=class_names)
     return sink
+
+
+def draw_config(section: Section) -> Any:
+    """How every picture output draws. Raises ConfigError."""
+    from sinks.draw import DrawConfig
+
+    return validated(DrawConfig, section, "draw")
 
 
 def sink_config(config: RunConfig, kind: str, value: str) -> Any:
