@@ -170,4 +170,3 @@ def test_raw_maps_in_training_mode(case: Case, image: torch.Tensor, request: pyt
     raws = case.model.train()(image)
     for raw, wanted in zip(raws, case.facts["train_mode_raw"], strict=True):
         _assert_fingerprint(raw, wanted, rtol=2e-3, spread=True)
-
