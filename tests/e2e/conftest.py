@@ -47,7 +47,7 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained YOLOX-nano with two classes in the project's own format: everything works but what it says."""
+    """An untrained YOLOX-nano with two classes in the project's own format, sure that there is an object everywhere."""
     import torch
 
     from detector.checkpoint import save_checkpoint
@@ -55,7 +55,13 @@ def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    save_checkpoint(path, build_model("yolox-nano", num_classes=2), class_names=("person", "car"), input_hw=(96, 128))
+    model = build_model("yolox-nano", num_classes=2)
+    for name, value in model.state_dict().items():
+        if "obj_preds" in name and name.endswith("bias"):
+            value.fill_(3.0)
+        elif "cls_preds" in name and name.endswith("bias"):
+            value.copy_(torch.tensor([3.0, -3.0]))
+    save_checkpoint(path, model, class_names=("person", "car"), input_hw=(96, 128))
     return path
 
 
