@@ -42,6 +42,6 @@ def _stages(report: RunReport) -> Table:
         table.add_column(name, justify="left" if name == "stage" else "right")
     for name, stage in report.stages.items():
         d = stage.duration
-        busy = "" if name == "queue" else f"{stage.busy:.0%}"
+        busy = "" if stage.busy is None else f"{stage.busy:.0%}"
         table.add_row(name, str(d.count), f"{d.p50_ms:.2f}", f"{d.p95_ms:.2f}", f"{d.p99_ms:.2f}", busy)
     return table

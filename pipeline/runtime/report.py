@@ -41,11 +41,12 @@ class StageReport:
 
     Attributes:
         duration: one unit of its work: a frame, or a batch for `detect`.
-        busy: share of the run's wall time in which it worked, 0 to 1.
+        busy: share of the run's wall time in which it worked, 0 to 1; None where the time was spent waiting (in a
+            queue, for a live source's next frame).
     """
 
     duration: Percentiles
-    busy: float
+    busy: float | None
 
 
 @dataclass(frozen=True, slots=True)

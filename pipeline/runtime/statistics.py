@@ -79,8 +79,12 @@ class RunStatistics:
         wall_ns = now_ns - (self._began_ns if self._began_ns is not None else now_ns)
         with self._lock:
             stages = dict(self._stages)
+        waiting = {"queue", *(f"read:{name}" for name, info in infos.items() if info.is_live)}
         reports = {
-            name: StageReport(durations.over_run(), min(durations.total_ns / wall_ns, 1.0) if wall_ns else 0.0)
+            name: StageReport(
+                durations.over_run(),
+                None if name in waiting or not wall_ns else min(durations.total_ns / wall_ns, 1.0),
+            )
             for name, durations in stages.items()
         }
         return RunReport(
@@ -108,9 +112,8 @@ class RunStatistics:
 
 
 def _bound(stages: Mapping[str, StageReport], infos: Mapping[str, StreamInfo]) -> str:
-    """The busiest stage. Waiting in a queue, or for a live source's next frame, is no work."""
-    live = {f"read:{name}" for name, info in infos.items() if info.is_live}
-    working = {name: stage.busy for name, stage in stages.items() if name not in live and name != "queue"}
+    """The busiest stage, or the live sources where every stage had time to spare."""
+    working = {name: stage.busy for name, stage in stages.items() if stage.busy is not None}
     if not working:
         return "nothing was processed"
     name, busy = max(working.items(), key=lambda item: item[1])

@@ -1,4 +1,4 @@
-"""One stage in one thread: runs its loop, measures how busy it was, reports the first error."""
+"""One stage in one thread: runs its loop and reports the error that ended it."""
 
 from __future__ import annotations
 
