@@ -78,6 +78,8 @@ def test_a_live_source_gives_its_newest_frame_and_counts_the_rest(stages: Simple
     assert [r.dropped_before for r in sink.results] == [0, 28]
     account = report.sources["cam"]
     assert (account.produced, account.emitted, account.dropped) == (30, 2, {"newer": 28})
+    assert report.stages["read:cam"].busy is None, "waiting for a live source's next frame is no work"
+    assert report.stages["queue"].busy is None
 
 
 def test_a_slow_live_sink_drops_and_a_recording_one_does_not(stages: SimpleNamespace) -> None:
@@ -203,6 +205,14 @@ class TestStop:
         assert report.status == "interrupted"
         assert sink.thread == threading.current_thread().name
         assert sink.closed == 1
+
+
+def test_the_report_names_the_stage_that_set_the_pace(stages: SimpleNamespace) -> None:
+    slow = stages.Detector(before=lambda _: time.sleep(0.005))
+    report = Runner([stages.Source(n_frames=20)], slow, stages.Tracker).run()
+    assert report.bounded_by.startswith("detect (")
+    live = stages.Source("cam", 5, is_live=True, wait=lambda _: time.sleep(0.01))
+    assert Runner([live], stages.Detector(), stages.Tracker).run().bounded_by.startswith("the live sources' own rate")
 
 
 def test_max_frames_counts_per_source(stages: SimpleNamespace) -> None:
