@@ -12,7 +12,8 @@ from pipeline.runtime.report import environment
 
 EXTRAS = {
     "eval": ("faster_coco_eval", "trackeval"),
-    "onnx": ("onnxruntime",),
+    "export": ("onnx", "onnxruntime"),
+    "interop": ("supervision",),
 }
 """Modules that each extra brings."""
 
