@@ -61,10 +61,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _print_error("interrupted")
         code = INTERRUPTED
+    except MemoryError:
+        _print_error("out of memory; use a smaller --img-size or --batch-size")
+        code = FAILED
     except BrokenPipeError:
         # The reader of our output has gone (`| head`): no error, but Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = DONE
+    except Exception as error:  # noqa: BLE001 - a mistake of ours; a user gets one line, and -v gets the traceback
+        _print_error(f"internal error, please report it: {type(error).__name__}: {error} (-v shows where)")
+        code = FAILED
     if argv is None:
         _leave_if_blocked(code)
     return code
@@ -124,7 +130,7 @@ def _set_up_logging(verbose: bool) -> None:
 def _print_error(error: object) -> None:
     text = " ".join(redact(str(error)).split())
     print(f"tracklight: {text}", file=sys.stderr)
-    logging.getLogger(__name__).debug("where it came from", exc_info=isinstance(error, BaseException))
+    logging.getLogger(__name__).debug("where it came from", exc_info=sys.exc_info()[0] is not None)
 
 
 def _leave_if_blocked(code: int) -> None:

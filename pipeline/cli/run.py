@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
                 error = failure
         report = running.runner.report()
     _write_report(report, config.report)
-    if not args.quiet:
+    if not args.quiet and report.end_to_end.count:
         from pipeline.cli.run_table import print_table
 
         print_table(report, running.written)
@@ -116,9 +116,14 @@ def _default_outputs(config: Any, args: argparse.Namespace) -> Any:
 
 
 def _write_report(report: Any, path: Path | None) -> None:
-    if path is not None:
+    if path is None:
+        return
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        # The run itself is over and its outputs are closed: say so, and let its own outcome decide the exit code.
+        print(f"tracklight: {path}: the report could not be written: {error.strerror or error}", file=sys.stderr)
 
 
 @contextmanager

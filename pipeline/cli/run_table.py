@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -22,7 +23,8 @@ def print_table(report: RunReport, written: Sequence[str]) -> None:
         f"latency p50 {end.p50_ms:.0f} p95 {end.p95_ms:.0f} p99 {end.p99_ms:.0f} ms; bounded by {report.bounded_by}"
     )
     for path in written:
-        console.print(f"  {path}", soft_wrap=True)
+        if Path(path).exists():
+            console.print(f"  {path}", soft_wrap=True)
 
 
 def _sources(report: RunReport) -> Table:

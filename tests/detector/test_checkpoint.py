@@ -141,7 +141,7 @@ def test_a_fused_model_is_not_written(tmp_path: Path, tiny: DetectionModel) -> N
 
 def test_names_must_fit_when_saving_and_loading(tmp_path: Path, tiny: DetectionModel) -> None:
     path = tmp_path / "x.safetensors"
-    with pytest.raises(CheckpointError, match="the weights tell 3 classes apart, but 2 class names are given"):
+    with pytest.raises(CheckpointError, match="its weights tell 3 classes apart, but 2 class names are given"):
         save_checkpoint(path, tiny, NAMES[:2])
     save_checkpoint(path, tiny, NAMES)
     assert load_checkpoint(path, ("a", "b", "c")).class_names == ("a", "b", "c")
