@@ -25,6 +25,10 @@ class ReconnectConfig:
     """When to try again, and when to give up."""
 
     max_attempts: int = Field(default=0, ge=0, description="failed attempts in a row before giving up; 0 = never")
+    wait_for_first: bool = Field(
+        default=False,
+        description="try again also before the stream was ever live; false = it must be there at the start",
+    )
     first_delay_s: float = Field(default=0.5, gt=0, description="wait before the second attempt (s); then doubled")
     max_delay_s: float = Field(default=30.0, gt=0, description="longest wait between attempts (s)")
     jitter: float = Field(
@@ -50,8 +54,9 @@ class ReconnectingSource:
 
     Frame numbers go on across breaks, and so does media time, which grows over a break by the time that it lasted.
     Errors that will not pass (wrong password, unknown codec) end the source at once; a stream that is not there (404,
-    unknown host) only does so as long as it has never been live. A source that turns out to be a recording is passed
-    through as it is, since opening it again would begin it from its start.
+    unknown host) only does so as long as it has never been live, and so does any other failure unless
+    `wait_for_first`: a mistyped address is told at once, a camera that went away is waited for. A source that turns
+    out to be a recording is passed through as it is, since opening it again would begin it from its start.
 
     Args:
         config: when to try again.
@@ -81,6 +86,7 @@ class ReconnectingSource:
         self._state = SourceState.CLOSED
         self._is_live = True
         self._failures = 0
+        self._was_live = False
         self._index = 0
         self._last: Frame | None = None
         self._pts_shift_s: float | None = 0.0
@@ -178,6 +184,7 @@ class ReconnectingSource:
                 self._failed(error)
                 continue
             self._state = SourceState.LIVE
+            self._was_live = True
             return info
         return None
 
@@ -185,10 +192,15 @@ class ReconnectingSource:
         """Count a failure; raises it where another attempt is pointless or not allowed."""
         self._drop_inner()
         self._failures += 1
-        hopeless = not error.retryable and not (isinstance(error, NoSuchStreamError) and self._index > 0)
+        hopeless = not error.retryable and not (isinstance(error, NoSuchStreamError) and self._was_live)
         if hopeless:
             self._state = SourceState.FAILED
             raise error
+        if not self._was_live and not self._config.wait_for_first:
+            self._state = SourceState.FAILED
+            raise SourceError(
+                f"{error}; to wait until it is there: --set source.reconnect.wait_for_first=true"
+            ) from error
         if self._config.max_attempts and self._failures >= self._config.max_attempts:
             self._state = SourceState.FAILED
             raise SourceError(f"{error} (gave up after {self._failures} attempts in a row)") from error

@@ -76,7 +76,7 @@ def wrapped(
         made.append(Scripted(clock, **script[min(len(made), len(script) - 1)]))
         return made[-1]
 
-    settings = ReconnectConfig(**{"jitter": 0.0, **config})
+    settings = ReconnectConfig(**{"jitter": 0.0, "wait_for_first": True, **config})
     return ReconnectingSource(settings, make, source_id="cam", clock=clock), made, at_ns
 
 
@@ -129,7 +129,7 @@ def test_jitter_only_shortens_the_wait() -> None:
         at_ns.append(clock.now_ns())
         return Scripted(clock, opening=BROKEN)
 
-    config = ReconnectConfig(max_attempts=40, first_delay_s=1, max_delay_s=1, jitter=0.5)
+    config = ReconnectConfig(wait_for_first=True, max_attempts=40, first_delay_s=1, max_delay_s=1, jitter=0.5)
     source = ReconnectingSource(config, make, source_id="cam", clock=clock, rng=random.Random(1))
     with pytest.raises(SourceError):
         source.open()
@@ -202,3 +202,16 @@ def test_interrupt_ends_a_wait_between_attempts() -> None:
         source.open()
     thread.join()
     source.close()
+
+
+def test_a_stream_that_was_never_there_is_told_at_once_and_one_that_was_is_waited_for() -> None:
+    source, made, _ = wrapped(SimulatedClock(), {"opening": BROKEN}, wait_for_first=False)
+    with pytest.raises(SourceError, match=r"wait_for_first=true"):
+        source.open()
+    assert len(made) == 1
+    assert source.state is SourceState.FAILED
+
+    source, made, _ = wrapped(SimulatedClock(), {"frames": 1}, {"opening": BROKEN}, {"frames": 1}, wait_for_first=False)
+    source.open()
+    assert [source.read().index for _ in range(2)] == [0, 1]
+    assert len(made) == 3
