@@ -188,7 +188,7 @@ def test_a_recording_is_not_begun_again() -> None:
 
 def test_interrupt_ends_a_wait_between_attempts() -> None:
     clock = MonotonicClock()
-    config = ReconnectConfig(first_delay_s=1000, max_delay_s=1000)
+    config = ReconnectConfig(wait_for_first=True, first_delay_s=1000, max_delay_s=1000)
     attempted = threading.Event()
 
     def make() -> Scripted:
