@@ -6,6 +6,7 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -52,6 +53,9 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with these arguments (default: those of the process). Returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        # Before a run has its own handlers (while a model loads, say) both signals end the program the same way.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
