@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.build import build_run, load_run_config
 from pipeline.config.yaml_file import merge
-from pipeline.core.errors import MissingExtraError
+from pipeline.core.errors import MissingExtraError, StopRequest
 from pipeline.core.frame import StreamInfo
 from pipeline.core.protocols import Detector
 from pipeline.core.result import FrameResult
@@ -49,8 +49,11 @@ class _LoopSink:
         """Nothing to prepare."""
 
     def write(self, result: FrameResult) -> None:
-        """Wait until the loop has room."""
-        self.channel.put(result)
+        """Wait until the loop has room. Raises StopRequest once the loop was left."""
+        try:
+            self.channel.put(result)
+        except ChannelClosedError:
+            raise StopRequest from None
 
     def close(self) -> None:
         """The loop ends after the results that it has not taken yet."""
