@@ -26,6 +26,7 @@ def test_results_come_one_by_one_and_in_order(clip: Path, small_weights: Path) -
     assert all(result.timeline.emitted for result in results)
 
 
+@pytest.mark.timeout(9)  # the drain deadline of a run is 10 s
 def test_leaving_the_loop_ends_everything(clip: Path, small_weights: Path) -> None:
     before = threading.active_count()
     for result in stream(clip, weights=small_weights):
@@ -34,6 +35,7 @@ def test_leaving_the_loop_ends_everything(clip: Path, small_weights: Path) -> No
     assert threading.active_count() == before
 
 
+@pytest.mark.timeout(9)
 def test_an_error_in_the_loop_ends_everything(clip: Path, small_weights: Path) -> None:
     def stumble() -> None:
         for result in stream(clip, weights=small_weights):
