@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 DEMO_SOURCE ?=
 WEIGHTS ?=
 
-.PHONY: setup demo test quick check fmt lint type contracts bench golden clean
+.PHONY: setup demo test quick check fmt lint type contracts bench clean
 
 setup: $(VENV)/.done
 
