@@ -236,7 +236,7 @@ def _parse_header(metadata: Mapping[str, str] | None, path: Path) -> Header | No
                 f"{path}: format {version} is of a newer Tracklight; this one reads up to {FORMAT_VERSION}"
             )
         return Header.model_validate_json(text)
-    except (ValidationError, ValueError, AttributeError) as error:
+    except (ValidationError, ValueError, AttributeError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path}: its header is damaged ({str(error).splitlines()[0]})") from error
@@ -246,9 +246,15 @@ def _torch_contents(path: Path) -> _Contents:
     file = TorchFile(path)
     source = _weights_in(file.root)
     module = source if isinstance(source, StandIn) else None
-    tensors = module_tensors(module) if module is not None else _plain_tensors(source)
+    try:
+        tensors = module_tensors(module) if module is not None else _plain_tensors(source)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     if not tensors:
         raise CheckpointError(f"{path}: wanted weights (a state dict or a model), found neither in it")
+    for ref in tensors.values():
+        # Before anything is made of the shapes: the number of classes is one of them.
+        file.check(ref)
     tensors = rename_mit_keys(_without_prefix(tensors, "module."))
     kind = "pickled model" if module is not None else "state dict"
     hints = (path.stem, *((_activation(module),) if module is not None else ()))
@@ -299,10 +305,12 @@ def _names_of(module: StandIn) -> tuple[str, ...] | None:
 def _activation(module: StandIn) -> str:
     """`silu` if the pickled network has SiLU layers: all that tells yolov7-tiny-silu from yolov7-tiny."""
     nodes: list[object] = [module]
+    seen: set[int] = set()
     while nodes:
         node = nodes.pop()
-        if isinstance(node, StandIn):
-            if node.qualified_name == "torch.nn.modules.activation.SiLU":
+        if isinstance(node, StandIn) and id(node) not in seen:
+            seen.add(id(node))
+            if type(node).qualified_name == "torch.nn.modules.activation.SiLU":
                 return "yolov7-tiny-silu"
             children = vars(node).get("_modules")
             nodes.extend(children.values() if isinstance(children, dict) else ())

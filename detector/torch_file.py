@@ -17,6 +17,9 @@ _ZIP_HEAD = b"PK\x03\x04"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _MAX_ENTRIES = 100_000
+_MAX_DEPTH = 64
+_MAX_NAME = 1000
+"""Longest dotted name of a tensor; the official files stay under 60."""
 _AGAIN = "download or copy it again"
 
 
@@ -36,9 +39,31 @@ class TorchFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._place: dict[str, tuple[int, int]] = {}
+        self._n_bytes = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(64)
         self.root: Any = self._read_zip() if head.startswith(_ZIP_HEAD) else self._read_legacy(head)
+
+    def check(self, ref: TensorRef) -> int:
+        """Make sure that the file holds the numbers of a tensor, without reading them.
+
+        Returns:
+            The element of the storage behind the tensor's last one.
+
+        Raises:
+            CheckpointError: its numbers are not in the file, or it reaches beyond them.
+        """
+        storage = ref.storage
+        at, size = self._place.get(storage.key, (0, -1))
+        # What the archive says of an entry's size is the file's own word, too.
+        size = min(size, self._n_bytes - at)
+        count = math.prod(ref.shape)
+        steps = sum((n - 1) * step for n, step in zip(ref.shape, ref.stride, strict=True))
+        end = ref.offset + steps + 1 if count else 0
+        # A stride of 0 makes a few bytes look like a huge tensor, so the count is checked as well as the reach.
+        if max(count, end) > storage.numel or (count and storage.numel * storage.dtype.itemsize > size):
+            raise CheckpointError(f"{self._path}: damaged: a tensor of shape {ref.shape} reaches beyond its numbers")
+        return end
 
     def tensor(self, ref: TensorRef) -> torch.Tensor:
         """Read one tensor, contiguous, in the dtype that the file has.
@@ -47,14 +72,10 @@ class TorchFile:
             CheckpointError: its numbers are not in the file, or it reaches beyond them.
         """
         storage, item = ref.storage, ref.storage.dtype.itemsize
-        at, size = self._place.get(storage.key, (0, -1))
-        count = math.prod(ref.shape)
-        if count == 0:
+        end = self.check(ref)
+        if end == 0:
             return torch.empty(ref.shape, dtype=storage.dtype)
-        end = ref.offset + sum((n - 1) * step for n, step in zip(ref.shape, ref.stride, strict=True)) + 1
-        # A stride of 0 makes a few bytes look like a huge tensor, so the count is checked as well as the reach.
-        if max(count, end) > storage.numel or storage.numel * item > size:
-            raise CheckpointError(f"{self._path}: damaged: a tensor of shape {ref.shape} reaches beyond its numbers")
+        at, _ = self._place[storage.key]
         with self._path.open("rb") as file:
             file.seek(at + ref.offset * item)
             data = bytearray(file.read((end - ref.offset) * item))
@@ -120,7 +141,7 @@ class TorchFile:
                 f"{self._path}: wanted PyTorch's format {_LEGACY_PROTOCOL}, little-endian; save it anew"
             )
         for key in keys if isinstance(keys, list) else []:
-            storage = machine.storages.get(key)
+            storage = machine.storages.get(key) if isinstance(key, str) else None
             size = storage.numel * storage.dtype.itemsize if storage else 0
             if storage is None or data[at : at + 8] != struct.pack("<q", storage.numel) or at + 8 + size > len(data):
                 raise CheckpointError(
@@ -147,16 +168,23 @@ def module_tensors(module: StandIn) -> dict[str, TensorRef]:
     found: dict[str, TensorRef] = {}
     budget = _MAX_ENTRIES
 
-    def walk(node: object, prefix: str, depth: int) -> None:
+    def spend(n_entries: int, prefix: str) -> None:
         nonlocal budget
-        budget -= 1
-        if depth > 64 or budget < 0:
+        budget -= n_entries
+        if budget < 0 or len(prefix) > _MAX_NAME:
             raise CheckpointError(f"refused: the modules in {module!r} form no tree that a network would have")
+
+    def walk(node: object, prefix: str, depth: int) -> None:
+        spend(1 if depth <= _MAX_DEPTH else _MAX_ENTRIES, prefix)
         own = vars(node) if isinstance(node, StandIn) else {}
         passing = own.get("_non_persistent_buffers_set")
         for group in ("_parameters", "_buffers"):
-            for name, value in _items(own.get(group)):
+            items = _items(own.get(group))
+            # Many modules may share one group, each under a name of its own: a small file would make a huge tree.
+            spend(len(items), prefix)
+            for name, value in items:
                 if isinstance(value, TensorRef) and not (isinstance(passing, set) and name in passing):
+                    spend(0, prefix + name)
                     found[prefix + name] = value
         for name, child in _items(own.get("_modules")):
             walk(child, f"{prefix}{name}.", depth + 1)

@@ -17,9 +17,9 @@ import io
 import pickle
 import pickletools
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ from pipeline.core.errors import CheckpointError
 
 MAX_PROGRAM_BYTES = 64 * 2**20
 """Largest pickle program that is run. Tensor data lies outside it: the official ones have less than 2 MiB."""
+MAX_COPIED_ITEMS = 2_000_000
+"""How many items one program may have copied. Five bytes of program copy a list of any length, so a small file could
+ask for all memory; the largest official file copies under 100 000 (attributes of its layers)."""
 
 _DTYPE_OF_STORAGE = {
     "FloatStorage": torch.float32,
@@ -64,9 +67,14 @@ _STAND_INS = frozenset(
 
 
 class StandIn:
-    """Stands for an object of a class that is not loaded. Its attributes are what the file says they are."""
+    """Stands for an object of a class that is not loaded. Its attributes are what the file says they are.
+
+    Read what concerns the class itself from `type(stand_in)`: an attribute of the file may hide it.
+    """
 
     qualified_name = ""
+    copies: Callable[[int], None] = staticmethod(lambda n_items: None)
+    """Told how many items are about to be copied; the machine that made the class counts them."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         """Forget what the file passes to the class that it believes to call."""
@@ -74,10 +82,20 @@ class StandIn:
     def __setstate__(self, state: object) -> None:
         """Keep the named attributes of the state; forget any other kind of state."""
         if isinstance(state, dict):
+            type(self).copies(len(state))
             self.__dict__.update({key: value for key, value in state.items() if isinstance(key, str)})
 
     def __repr__(self) -> str:
-        return f"<stand-in for {self.qualified_name}>"
+        return f"<stand-in for {type(self).qualified_name}>"
+
+
+class _PlainDict(dict[Any, Any]):
+    """An OrderedDict of the file, without a place for attributes: one called `items` would hide the method."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: object) -> None:
+        """Forget the attributes (a state dict has the versions of its modules there)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +152,16 @@ class InertUnpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(program), encoding="latin1")
         self._path = path
         self._classes: dict[str, type[StandIn]] = {}
+        self._n_copied = 0
+        self._collections = {
+            name: _Reader(partial(self._collection, kind))
+            for name, kind in (
+                ("collections.OrderedDict", _PlainDict),
+                ("builtins.set", set),
+                ("__builtin__.set", set),
+                ("torch.Size", tuple),
+            )
+        }
         self.storages: dict[str, StorageRef] = {}
 
     def load_inert(self) -> Any:
@@ -165,11 +193,14 @@ class InertUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """The reader, container or stand-in for a global name; never an import."""
         qualified = f"{module}.{name}"
+        if qualified in self._collections:
+            return self._collections[qualified]
         if qualified in _ANSWERS:
             return _ANSWERS[qualified]
         if (_MODEL_CODE.fullmatch(module) and name.isidentifier()) or qualified in _STAND_INS:
             if qualified not in self._classes:
-                self._classes[qualified] = type("StandIn", (StandIn,), {"qualified_name": qualified})
+                own = {"qualified_name": qualified, "copies": staticmethod(self._copies)}
+                self._classes[qualified] = type("StandIn", (StandIn,), own)
             return self._classes[qualified]
         raise CheckpointError(
             f"{self._path}: refused: it names {qualified[:100]!r}, which no model weights need; nothing was run"
@@ -191,7 +222,17 @@ class InertUnpickler(pickle.Unpickler):
                 if self.storages.setdefault(key, storage) != storage:
                     raise CheckpointError(f"{self._path}: damaged: storage {key[:40]!r} is described in two ways")
                 return storage
-        raise CheckpointError(f"{self._path}: refused: {str(pid)[:80]!r} is not a storage that torch.save writes")
+        # The text of a few nested tuples can be longer than any memory, so the thing itself is not shown.
+        raise CheckpointError(f"{self._path}: refused: a {type(pid).__name__} that is not a storage of torch.save")
+
+    def _copies(self, n_items: int) -> None:
+        self._n_copied += n_items
+        if self._n_copied > MAX_COPIED_ITEMS:
+            raise CheckpointError(f"{self._path}: refused: its pickle copies more than {MAX_COPIED_ITEMS} items")
+
+    def _collection(self, kind: Callable[..., Any], items: Any = ()) -> Any:
+        self._copies(len(items))
+        return kind(items)
 
 
 class _Reader:
@@ -211,10 +252,10 @@ class _Reader:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, stride: Any, *_: object) -> TensorRef:
-    shape, stride = tuple(shape), tuple(stride)
-    numbers = (offset, *shape, *stride)
     if not isinstance(storage, StorageRef) or len(shape) != len(stride) or len(shape) > 16:
         raise ValueError("a tensor without a storage, or whose shape and strides differ in length")
+    shape, stride = tuple(shape), tuple(stride)
+    numbers = (offset, *shape, *stride)
     if any(not isinstance(n, int) or not 0 <= n < 2**48 for n in numbers):
         raise ValueError("a tensor whose offset, shape or strides are no counts")
     return TensorRef(storage, offset, shape, stride)
@@ -231,10 +272,6 @@ def _typed(read: Any, _: object, args: Any, *__: object) -> Any:
 
 
 _ANSWERS: dict[str, Any] = {
-    "collections.OrderedDict": OrderedDict,
-    "builtins.set": set,
-    "__builtin__.set": set,
-    "torch.Size": _Reader(tuple),
     "torch._utils._rebuild_tensor": _Reader(_tensor),
     "torch._utils._rebuild_tensor_v2": _Reader(_tensor),
     "torch._utils._rebuild_parameter": _Reader(_parameter),
