@@ -66,8 +66,6 @@ class Batcher:
                     if deadline is None:
                         deadline = time.monotonic() + self.max_wait_s
                     left_s = deadline - time.monotonic()
-                    # Once every source that still runs has given a frame there is no one to wait for but recorded
-                    # sources, whose next frame is on its way.
                     if left_s <= 0 or self._finished():
                         return batch
                     self.changed.wait(left_s)

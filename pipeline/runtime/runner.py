@@ -249,7 +249,7 @@ class Runner:
                     self._read_frames(source, channel, worker)
             except SourceError:
                 # A source that is interrupted while it opens says so by failing; that is what was asked for.
-                if not self._stopping.is_set():
+                if not (self._stopping.is_set() or self._aborted.is_set()):
                     raise
             finally:
                 self._batcher.give_up(source.source_id)

@@ -36,8 +36,9 @@ class Worker:
         self._thread.start()
 
     def join(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end; False if it has not come within `timeout_s`."""
-        self._thread.join(timeout_s)
+        """Wait for the end; False if it has not come within `timeout_s`. A thread that never began has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     @property

@@ -111,6 +111,19 @@ class TestFailure:
         assert runner.ledger.snapshot()["a"].dropped["failed"] >= 1
         assert (sink.closed, source.closed) == (1, 1)
 
+    def test_a_source_interrupted_by_the_failure_of_another_stage_is_not_blamed(self, stages: SimpleNamespace) -> None:
+        opening = stages.Source("b")
+
+        def open_until_interrupted() -> None:
+            opening.interrupted.wait()
+            raise SourceError("was interrupted while opening")
+
+        opening.open = open_until_interrupted
+        runner = Runner([stages.Source("a"), opening], stages.Detector(fail_at=0), stages.Tracker)
+        with pytest.raises(StageError, match=r"^detect at frame 0 of a"):
+            runner.run()
+        assert runner.report().errors == ("detect at frame 0 of a: ValueError: no such layer",)
+
     def test_a_sink_that_fails_closes_the_others(self, stages: SimpleNamespace) -> None:
         bad, good = stages.Sink(fail_at=3), stages.Sink()
         runner = Runner(
