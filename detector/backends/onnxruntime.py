@@ -94,8 +94,12 @@ class OnnxRuntimeBackend:
         """
         if self._session is None:
             raise BackendError("ONNX Runtime backend: wanted an open one, found it closed")
+        # A file with a fixed batch takes exactly that many images.
+        n_images, n_padded = len(images), (self._spec.max_batch or 0) - len(images)
+        if n_padded > 0:
+            images = torch.cat([images, images.new_zeros((n_padded, *images.shape[1:]))])
         try:
-            raw = self._session.run(None, {self._input.name: images.numpy()})[0]
+            raw = self._session.run(None, {self._input.name: images.numpy()})[0][:n_images]
         except Exception as error:
             raise BackendError(f"ONNX Runtime failed on a batch of {tuple(images.shape)}: {error}") from error
         decoded: torch.Tensor = decode_yolox(torch.from_numpy(raw), self.input_hw, _YOLOX_STRIDES)

@@ -80,6 +80,15 @@ def test_a_dynamic_batch(tmp_path: Path) -> None:
     assert found[1, -1, :4].tolist() == [32, 32, 32, 32]
 
 
+def test_fewer_images_than_a_fixed_batch(tmp_path: Path) -> None:
+    """A video's last batch, and every frame of a run with batches of one."""
+    pytest.importorskip("onnxruntime")
+    path = make_onnx(tmp_path / "x.onnx", [4, 3, 64, 64], [4, 84, 8])
+    backend = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
+    assert backend.io_spec.max_batch == 4
+    assert backend.infer(torch.zeros(3, 3, 64, 64)).shape == (3, 84, 8)
+
+
 @pytest.mark.parametrize(
     ("shape_in", "shape_out"),
     [
