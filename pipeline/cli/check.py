@@ -11,6 +11,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from pipeline.cli.options import add_settings_options
+from pipeline.core.url import redact
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
     sources = build_sources(config, MonotonicClock()) if config.sources else []
     names = [source.source_id for source in sources]
     outputs = check_outputs(config, names or ["source"])
-    yaml.safe_dump(_in_full(config), sys.stdout, sort_keys=False, allow_unicode=True)
+    # What ${ENV} filled in may be a secret, wherever it stands.
+    sys.stdout.write(redact(yaml.safe_dump(_in_full(config), sort_keys=False, allow_unicode=True)))
     print(f"# fine: {len(names)} source(s) {', '.join(names)}; {len(outputs)} output(s)".rstrip())
     return 0
 
@@ -43,8 +45,6 @@ def _in_full(config: Any) -> dict[str, Any]:
     from pipeline.config.registry import SINKS, SOURCES
 
     full: dict[str, Any] = config.model_dump(mode="json")
-    full["sources"] = [_masked(text) for text in config.sources]
-    full["outputs"] = [_masked(text) for text in config.outputs]
     full["source"] = {
         kind: _plain(source_config(config, kind, PLACEHOLDERS.get(kind, "")), {ADDRESS_FIELDS.get(kind)})
         for kind in SOURCES
@@ -67,9 +67,3 @@ PLACEHOLDER_OUTPUTS = {"rtsp": "rtsp://any/stream", "video_file": "any.mp4"}
 def _plain(config: Any, hidden: Collection[str | None]) -> dict[str, Any]:
     values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json", fallback=str)
     return {key: value for key, value in values.items() if key not in hidden}
-
-
-def _masked(text: str) -> str:
-    from pipeline.core.url import redact
-
-    return redact(text)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.registry import SOURCES, TRACKERS, find
 from pipeline.config.schema import RunConfig, Section
 from pipeline.config.validate import validated
-from pipeline.config.yaml_file import merge, parse_settings, read_yaml
+from pipeline.config.yaml_file import fill_environment, merge, parse_settings, read_yaml
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.errors import ConfigError, UsageError
 from pipeline.core.frame import StreamInfo
@@ -48,7 +48,8 @@ def load_run_config(path: str | None, flags: Mapping[str, Any], settings: Sequen
     if path is not None:
         values = read_yaml(Path(path))
         _check_keys(values, path)
-    values = merge(merge(values, flags), parse_settings(settings))
+    # ${ENV} serves flags too: a password on the command line is seen by everyone who lists processes.
+    values = merge(merge(values, fill_environment(flags, "command line")), parse_settings(settings))
     config: RunConfig = validated(RunConfig, values, "")
     _check_sections(config)
     return config

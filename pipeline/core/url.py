@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from urllib.parse import unquote
 
 _CREDENTIALS = re.compile(r"(?P<scheme>\b[a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#]*@")
 _QUERY_SECRET = re.compile(
@@ -45,6 +46,8 @@ class Url:
         if match:
             _, _, password = match.group(1).partition(":")
             register_secret(password)
+            # Servers and libraries report it as they read it, without the percent signs.
+            register_secret(unquote(password))
 
     @staticmethod
     def looks_like(text: str) -> bool:

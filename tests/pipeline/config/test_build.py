@@ -34,6 +34,16 @@ def test_flags_win_over_the_file_and_set_over_both(tmp_path: Path) -> None:
     assert config.detector == {"conf_thres": 0.2, "iou_thres": 0.7, "max_det": 9}
 
 
+def test_secrets_of_flags_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As configs/pipelines/cameras.yaml tells people to write it."""
+    monkeypatch.setenv("CAMERA_PASSWORD", "canary-3Hq8")
+    config = load_run_config(None, {"sources": ["rtsp://user:${CAMERA_PASSWORD}@camera/stream"]}, [])
+    assert config.sources == ("rtsp://user:canary-3Hq8@camera/stream",)
+    monkeypatch.delenv("CAMERA_PASSWORD")
+    with pytest.raises(ConfigError, match="CAMERA_PASSWORD is not set"):
+        load_run_config(None, {"sources": ["rtsp://user:${CAMERA_PASSWORD}@camera/stream"]}, [])
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [

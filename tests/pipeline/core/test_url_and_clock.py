@@ -34,6 +34,11 @@ def test_url_hides_credentials_but_gives_them_to_the_opener() -> None:
     assert "c4nary-pw" not in redact("authentication of c4nary-pw failed"), "the password is masked outside URLs too"
 
 
+def test_a_password_with_percent_signs_is_masked_as_servers_report_it() -> None:
+    Url("rtsp://admin:can%40ry%23pw@cam/1")
+    assert redact("no user with can@ry#pw or can%40ry%23pw") == "no user with *** or ***"
+
+
 def test_registered_secret_that_holds_another_one_leaves_no_rest() -> None:
     register_secret("abcd1234")
     register_secret("abcd1234-and-more")
