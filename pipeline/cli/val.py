@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.options import add_detector_options, add_settings_options, fresh_folder, given, image_size
-from pipeline.core.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +32,11 @@ def run(args: argparse.Namespace) -> int:
     from pipeline.config.build import build_detector, detector_config
     from pipeline.config.yaml_file import merge, parse_settings, read_yaml
     from pipeline.evaluation.coco_map import write_json
+    from sinks.output_path import check_output
 
+    for path in (args.json, args.predictions):
+        if path:
+            check_output(Path(path), exist_ok=args.exist_ok)
     settings = merge(read_yaml(Path(args.config)) if args.config else {}, parse_settings(args.set or []))
     asked = {**settings.get("detector", {}), **_flags(args)}
     typed = detector_config(asked)
@@ -41,9 +44,6 @@ def run(args: argparse.Namespace) -> int:
     section = {**reference_settings(typed.weights, typed.weights_sha256), **asked}
     dataset = read_dataset(Path(args.data), args.split, Path(args.images) if args.images else None)
     classes = [int(c) if c.isdecimal() else c for c in args.classes] if args.classes else None
-    for path in (args.json, args.predictions):
-        if path and Path(path).exists() and not args.exist_ok:
-            raise UsageError(f"{path}: exists; name another file, or overwrite it with --exist-ok")
     detector = build_detector(section)
     try:
         with _Progress(quiet=args.quiet) as progress:
@@ -55,8 +55,10 @@ def run(args: argparse.Namespace) -> int:
     folder = fresh_folder(Path(args.project), args.name, exist_ok=args.exist_ok)
     figures = measured.result.to_dict() | {"data": args.data, "detector": section}
     for path in (folder / "metrics.json", *([Path(args.json)] if args.json else [])):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(figures, indent=2, default=str) + "\n", encoding="utf-8")
     for path in (folder / "predictions.json", *([Path(args.predictions)] if args.predictions else [])):
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, measured.predictions)
     _print(measured.result)
     print(f"written to {folder}", file=sys.stderr)

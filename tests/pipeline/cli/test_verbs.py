@@ -62,6 +62,21 @@ def test_doctor_tells_versions_devices_and_extras(capsys: pytest.CaptureFixture[
         assert word in shown
 
 
+def test_check_prints_no_secret(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAM_SECRET", "canary-9Xw4")
+    settings = ["--set", "sink.display.title=${CAM_SECRET}", "--set", "sources=['rtsp://u:${CAM_SECRET}@cam/1']"]
+    assert main(["check", *settings]) == 0
+    shown = "".join(capsys.readouterr())
+    assert "rtsp://***@cam/1" in shown
+    assert "canary-9Xw4" not in shown
+
+
+def test_val_tells_before_measuring_what_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["val", "--data", "any.json", "--weights", "any.pt", "--json", str(tmp_path / "file" / "m.json")]) == 2
+    assert "is a file, not a folder" in capsys.readouterr().err
+
+
 def test_check_prints_every_setting_in_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "c.yaml"
     file.write_text("tracker: {buffer_s: 3}\n")
