@@ -48,6 +48,9 @@ def load_run_config(path: str | None, flags: Mapping[str, Any], settings: Sequen
     if path is not None:
         values = read_yaml(Path(path))
         _check_keys(values, path)
+    if flags.get("tracker") == {"kind": "none"}:
+        # Switched off on the command line: the file's settings of a tracker are not needed, and no mistake.
+        values.pop("tracker", None)
     # ${ENV} serves flags too: a password on the command line is seen by everyone who lists processes.
     values = merge(merge(values, fill_environment(flags, "command line")), parse_settings(settings))
     config: RunConfig = validated(RunConfig, values, "")

@@ -34,6 +34,13 @@ def test_flags_win_over_the_file_and_set_over_both(tmp_path: Path) -> None:
     assert config.detector == {"conf_thres": 0.2, "iou_thres": 0.7, "max_det": 9}
 
 
+def test_a_tracker_that_the_file_sets_up_can_be_switched_off(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("tracker: {kind: bytetrack, buffer_s: 2}\n")
+    config = load_run_config(str(file), {"tracker": tracker_section("none")}, [])
+    assert tracker_factory(config.tracker) is None
+
+
 def test_secrets_of_flags_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """As configs/pipelines/cameras.yaml tells people to write it."""
     monkeypatch.setenv("CAMERA_PASSWORD", "canary-3Hq8")
