@@ -153,16 +153,6 @@ class VideoDecoder:
         """Frames whose media time was missing or did not grow."""
         return self._time.repaired
 
-    @property
-    def is_hwaccel(self) -> bool:
-        """Whether a hardware decoder is at work."""
-        return bool(self._stream.codec_context.is_hwaccel)
-
-    @property
-    def codec_name(self) -> str:
-        """FFmpeg's name of the codec, such as `h264`."""
-        return self._stream.codec_context.name
-
     def next(self, wait_s: float = 0.0) -> Picture | None:
         """The next picture; None at the end of the stream or once interrupted.
 

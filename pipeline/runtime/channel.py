@@ -49,7 +49,6 @@ class Channel(Generic[T]):
         self._closed = False
         self._aborted = False
         self.n_put = 0
-        self.n_taken = 0
         self.n_displaced = 0
 
     def put(self, item: T) -> T | None:
@@ -102,7 +101,6 @@ class Channel(Generic[T]):
 
     def _take(self) -> T:
         item = self._items.popleft()
-        self.n_taken += 1
         self._changed.notify_all()
         return item
 
