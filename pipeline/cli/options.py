@@ -1,4 +1,4 @@
-"""Options that several verbs share, and the folder that a run gets when it names none."""
+"""Options that several verbs share, and the folder of a run that names none."""
 
 from __future__ import annotations
 
@@ -48,18 +48,10 @@ def given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def fresh_folder(project: Path, name: str, *, exist_ok: bool) -> Path:
-    """Make and return `project/name`, or `project/name2`, `name3`, … where it is taken and not `exist_ok`.
-
-    Raises:
-        UsageError: the folder cannot be made.
-    """
+def free_folder(project: Path, name: str, *, exist_ok: bool) -> Path:
+    """`project/name`, or `project/name2`, `name3`, … where it is taken and not `exist_ok`. Nothing is made yet."""
     folder, n = project / name, 1
     while folder.exists() and not exist_ok:
         n += 1
         folder = project / f"{name}{n}"
-    try:
-        folder.mkdir(parents=True, exist_ok=exist_ok)
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be made ({error.strerror}); choose another with --project") from error
     return folder

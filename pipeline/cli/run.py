@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pipeline.cli.options import add_detector_options, add_settings_options, fresh_folder, given, image_size
+from pipeline.cli.options import add_detector_options, add_settings_options, free_folder, given, image_size
 from pipeline.core.errors import StageError, UsageError
 
 
@@ -108,8 +108,7 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
 
 def _default_outputs(config: Any, args: argparse.Namespace) -> Any:
     """What a run without -o leaves behind: a video, tracks and a report in a folder of its own."""
-    folder = fresh_folder(Path(args.project), args.name, exist_ok=args.exist_ok)
-    print(f"tracklight: writing to {folder}", file=sys.stderr)
+    folder = free_folder(Path(args.project), args.name, exist_ok=args.exist_ok)
     outputs = (str(folder / "video.mp4"), str(folder / "tracks.jsonl"))
     report = config.report or folder / "report.json"
     return config.model_copy(update={"outputs": outputs, "report": report})

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.options import add_detector_options, add_settings_options, fresh_folder, given, image_size
+from pipeline.cli.options import add_detector_options, add_settings_options, free_folder, given, image_size
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,8 @@ def run(args: argparse.Namespace) -> int:
     from pipeline.evaluation.coco_map import write_json
     from sinks.output_path import check_output
 
-    for path in (args.json, args.predictions):
+    folder = free_folder(Path(args.project), args.name, exist_ok=args.exist_ok)
+    for path in (args.json, args.predictions, folder / "metrics.json"):
         if path:
             check_output(Path(path), exist_ok=args.exist_ok)
     settings = merge(read_yaml(Path(args.config)) if args.config else {}, parse_settings(args.set or []))
@@ -52,7 +53,6 @@ def run(args: argparse.Namespace) -> int:
             )
     finally:
         detector.close()
-    folder = fresh_folder(Path(args.project), args.name, exist_ok=args.exist_ok)
     figures = measured.result.to_dict() | {"data": args.data, "detector": section}
     for path in (folder / "metrics.json", *([Path(args.json)] if args.json else [])):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -75,14 +75,12 @@ class IoSpec:
         fixed_hw: the only input height and width, or None for any multiple of the stride.
         max_batch: largest batch, or None for any.
         num_classes: nc.
-        ends_in_nms: True: `infer` gives (b, k, 6) xyxy px, confidence, class_id, padded with confidence 0.
     """
 
     stride: int
     fixed_hw: tuple[int, int] | None
     max_batch: int | None
     num_classes: int
-    ends_in_nms: bool = False
 
 
 @runtime_checkable

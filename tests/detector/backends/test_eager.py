@@ -42,13 +42,7 @@ def test_the_model_that_is_handed_in_stays_as_it_was(model: DetectionModel) -> N
 
 def test_io_spec(model: DetectionModel) -> None:
     spec = EagerBackend(model, EagerConfig(device="cpu")).io_spec
-    assert (spec.stride, spec.fixed_hw, spec.max_batch, spec.num_classes, spec.ends_in_nms) == (
-        32,
-        None,
-        None,
-        3,
-        False,
-    )
+    assert (spec.stride, spec.fixed_hw, spec.max_batch, spec.num_classes) == (32, None, None, 3)
 
 
 def test_auto_says_what_it_took(caplog: pytest.LogCaptureFixture) -> None:
