@@ -25,6 +25,9 @@ from pipeline.core.frame import Frame
 
 _log = logging.getLogger(__name__)
 
+MAX_SIDE_PX = 8192
+"""Beyond this an input size is a slip of the finger: one frame would take gigabytes."""
+
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class DetectorConfig:
@@ -179,6 +182,8 @@ def _limit_hw(
     wanted = input_hw if img_size is None else (img_size, img_size) if isinstance(img_size, int) else img_size
     if min(wanted) < stride:
         raise ConfigError(f"img_size: wanted at least the network's stride of {stride} px, found {wanted}")
+    if max(wanted) > MAX_SIDE_PX:
+        raise ConfigError(f"img_size: wanted at most {MAX_SIDE_PX} px, found {wanted}")
     height, width = (round_up_to_stride(side, stride) for side in wanted)
     if (height, width) != tuple(wanted):
         _log.info("img_size %s is no multiple of the stride %d; running at %s", wanted, stride, (height, width))

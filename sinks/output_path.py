@@ -19,7 +19,10 @@ def check_output(path: Path, *, exist_ok: bool) -> None:
     Raises:
         UsageError: the file exists, is a folder, or lies where nothing can be written.
     """
-    problem = _problem(path, exist_ok)
+    try:
+        problem = _problem(path, exist_ok)
+    except OSError as error:
+        problem = write_failure(path, error)
     if problem is not None:
         raise UsageError(problem)
 

@@ -84,6 +84,17 @@ def parse_source(text: str) -> list[SourceAddress]:
     text = text.strip()
     if not text:
         raise UsageError("source: wanted a file, folder, glob, camera number or URL, found an empty text")
+    try:
+        return _parse(text)
+    except SourceError:
+        raise
+    except OSError as error:
+        raise SourceError(
+            f"{text}: wanted a file or folder, found one that cannot be reached: {error.strerror}"
+        ) from error
+
+
+def _parse(text: str) -> list[SourceAddress]:
     if text.isdecimal():
         return [SourceAddress(SourceKind.CAMERA, str(int(text)), f"cam{int(text)}")]
     if re.fullmatch(r"/dev/video\d+", text):
@@ -199,8 +210,9 @@ def _not_there(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f"{path}: wanted a file or folder, found nothing there; the folder {folder} does not exist either"
-    near = difflib.get_close_matches(path.name, [p.name for p in folder.iterdir()], n=1)
-    hint = f"; did you mean {folder / near[0]}?" if near else f"; {folder} exists, check the name"
+    near = difflib.get_close_matches(path.name, [p.name for p in folder.iterdir()], n=1, cutoff=0.7)
+    shown = "the current folder" if folder == Path() else folder
+    hint = f"; did you mean {folder / near[0]}?" if near else f"; {shown} exists, check the name"
     return f"{path}: wanted a file or folder, found nothing there{hint}"
 
 

@@ -84,7 +84,8 @@ class VideoFileSource:
             container = open_with_hardware(f"file:{self._config.path}", options, self._config.hw_decode, shown)
         except OpenFailure as failure:
             raise SourceError(
-                f"{shown}: wanted a video file, found one that FFmpeg cannot read: {failure}"
+                f"{shown}: wanted a video file, found one that FFmpeg cannot read: {failure}; "
+                "is it a video, and was it copied completely?"
             ) from failure
         self._decoder = VideoDecoder(
             container,
@@ -153,5 +154,7 @@ def _check_file(path: Path) -> None:
         raise SourceError(f"{path}: wanted a video file, found a folder; give a file in it")
     if not path.exists():
         raise SourceError(f"{path}: wanted a video file, found nothing there; check the path")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        raise SourceError(f"{path}: wanted a video file, found a pipe or device; save the video to a file first")
+    if path.stat().st_size == 0:
         raise SourceError(f"{path}: wanted a video file, found an empty file (0 bytes); was it copied completely?")

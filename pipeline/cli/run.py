@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             except StageError as failure:
                 error = failure
         report = running.runner.report()
-    _write_report(report, config.report)
+    reported = _write_report(report, config.report)
     if not args.quiet and report.end_to_end.count:
         from pipeline.cli.run_table import print_table
 
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         return 130
     for text in report.errors:
         print(f"tracklight: {text}", file=sys.stderr)
-    return 1 if report.status == "partial" else 0
+    return 1 if report.status == "partial" or not reported else 0
 
 
 def _flags(args: argparse.Namespace) -> dict[str, Any]:
@@ -114,15 +114,31 @@ def _default_outputs(config: Any, args: argparse.Namespace) -> Any:
     return config.model_copy(update={"outputs": outputs, "report": report})
 
 
-def _write_report(report: Any, path: Path | None) -> None:
+def _write_report(report: Any, path: Path | None) -> bool:
     if path is None:
-        return
+        return True
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+        partial = path.with_name(f"{path.name}.part")
+        with _removed_on_error(partial):
+            partial.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+            partial.replace(path)
     except OSError as error:
-        # The run itself is over and its outputs are closed: say so, and let its own outcome decide the exit code.
+        # The run itself is over and its outputs are closed, so this must not hide how it ended.
         print(f"tracklight: {path}: the report could not be written: {error.strerror or error}", file=sys.stderr)
+        return False
+    return True
+
+
+@contextmanager
+def _removed_on_error(path: Path) -> Iterator[None]:
+    """Half a file is worth nothing to whoever reads it."""
+    try:
+        yield
+    except OSError:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

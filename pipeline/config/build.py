@@ -9,9 +9,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.registry import SOURCES, TRACKERS, find
+from pipeline.config.registry import SOURCES, TRACKERS, find, nearest
 from pipeline.config.schema import RunConfig, Section
-from pipeline.config.validate import validated
+from pipeline.config.validate import refuse_address, validated
 from pipeline.config.yaml_file import fill_environment, merge, parse_settings, read_yaml
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.errors import ConfigError, UsageError
@@ -86,6 +86,7 @@ def source_config(config: RunConfig, kind: str, address: str = "") -> Any:
     """The config object of one kind of source, with its address filled in where it has one."""
     entry = find(SOURCES, kind, "source")
     filled = {ADDRESS_FIELDS[kind]: address} if kind in ADDRESS_FIELDS else {}
+    refuse_address(config.source.get(kind, {}), tuple(filled), f"source.{kind}", "sources")
     return validated(entry.config_class(), {**config.source.get(kind, {}), **filled}, f"source.{kind}")
 
 
@@ -175,7 +176,10 @@ def tracker_config(section: Section) -> tuple[str, Any]:
         if values:
             raise ConfigError(f"tracker.kind is none, yet settings are given: {', '.join(values)}")
         return kind, None
-    return kind, validated(find(TRACKERS, str(kind), "tracker.kind").config_class(), values, "tracker")
+    if kind not in TRACKERS:
+        known = [*TRACKERS, "none"]
+        raise ConfigError(f"tracker.kind: wanted one of {', '.join(known)}, found {kind!r}{nearest(str(kind), known)}")
+    return kind, validated(TRACKERS[kind].config_class(), values, "tracker")
 
 
 def tracker_factory(section: Section) -> TrackerFactory | None:

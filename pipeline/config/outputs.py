@@ -9,10 +9,10 @@ from typing import Any
 
 from pipeline.config.registry import SINKS, find
 from pipeline.config.schema import RunConfig, Section
-from pipeline.config.validate import field_names, validated
+from pipeline.config.validate import field_names, refuse_address, validated
 from pipeline.core.errors import UsageError
 from pipeline.core.protocols import Sink
-from pipeline.core.url import Url, redact
+from pipeline.core.url import redact
 from pipeline.runtime.sink_worker import SinkBinding
 
 
@@ -76,16 +76,28 @@ def check_outputs(config: RunConfig, source_ids: Sequence[str]) -> list[Output]:
 
 def _refuse_doubles(config: RunConfig, outputs: Sequence[Output]) -> None:
     """No output may overwrite another one, nor the video it is made from."""
-    taken = {Path(text).resolve(): f"the source {text}" for text in config.sources if not Url.looks_like(text)}
-    paths = [output.value for output in outputs if output.is_file]
-    for text in [*paths, *([str(config.report)] if config.report else [])]:
-        path = Path(text).resolve()
-        if path in taken:
-            raise UsageError(f"output {text}: wanted a file of its own, found that it is also {taken[path]}")
-        taken[path] = "another output"
+    from sources.address import SourceKind, expand_sources
+
+    read = [Path(address.value) for address in expand_sources(config.sources) if address.kind is SourceKind.VIDEO_FILE]
+    taken = {_identity(path): f"the source {path}" for path in read}
+    paths = [Path(output.value) for output in outputs if output.is_file]
+    for path in [*paths, *([config.report] if config.report else [])]:
+        identity = _identity(path)
+        if identity in taken:
+            raise UsageError(f"output {path}: wanted a file of its own, found that it is also {taken[identity]}")
+        taken[identity] = "another output"
     others = [output.shown for output in outputs if not output.is_file]
     if len(set(others)) != len(others):
         raise UsageError(f"output: wanted each output once, found {', '.join(others)}")
+
+
+def _identity(path: Path) -> object:
+    """The same for two names of one file, be it a link of either kind."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path.resolve()
+    return status.st_dev, status.st_ino
 
 
 def build_sinks(config: RunConfig, outputs: Sequence[Output], class_names: tuple[str, ...]) -> list[SinkBinding]:
@@ -116,4 +128,5 @@ def sink_config(config: RunConfig, kind: str, value: str) -> Any:
     known = field_names(config_class, [])
     shared = {"path": value, "url": value, "exist_ok": config.exist_ok, "draw": config.draw}
     section = {key: item for key, item in shared.items() if key in known}
+    refuse_address(config.sink.get(kind, {}), ("path", "url"), f"sink.{kind}", "outputs")
     return validated(config_class, section | config.sink.get(kind, {}), f"sink.{kind}")

@@ -45,6 +45,13 @@ class RunConfig(BaseModel):
     draw: Section = Field(default_factory=dict, description="how boxes are drawn in every picture output")
     runtime: RuntimeSettings = RuntimeSettings()
 
+    @field_validator("sources", "outputs", mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, value: Any) -> Any:
+        """`sources: street.mp4`, and cameras written as numbers."""
+        items = [value] if isinstance(value, str | int) else value
+        return [str(i) if type(i) is int else i for i in items] if isinstance(items, list | tuple) else items
+
     @field_validator("source", "sink", mode="before")
     @classmethod
     def _absent_sections_are_empty(cls, value: Any) -> Any:

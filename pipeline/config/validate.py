@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -28,18 +29,54 @@ def validated(config_class: Any, values: Mapping[str, Any], where: str) -> Any:
         raise ConfigError(_one_line(error, config_class, where)) from None
 
 
+_WANTED = {
+    "tuple_type": "wanted a list, such as [a, b]",
+    "list_type": "wanted a list, such as [a, b]",
+    "dict_type": "wanted settings (key: value)",
+    "model_type": "wanted settings (key: value)",
+    "dataclass_type": "wanted settings (key: value)",
+}
+"""Where pydantic's own words speak of Python's types to a person who writes YAML."""
+
+
 def _one_line(error: ValidationError, config_class: Any, where: str) -> str:
     problems = error.errors(include_url=False, include_context=False)
-    first = problems[0]
-    location = [str(part) for part in first["loc"]]
+    keys = [_key(problem["loc"], config_class) for problem in problems]
+    location, first = keys[0], problems[0]
     path = ".".join([*([where] if where else []), *location]) or "configuration"
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        text = f"{path}: unknown key{nearest(location[-1], field_names(config_class, location[:-1]))}"
+        known = field_names(config_class, location[:-1])
+        text = f"{path}: unknown key{nearest(location[-1], known) or '; there are ' + ', '.join(known)}"
     elif first["type"] == "missing":
         text = f"{path}: is needed, and absent"
     else:
-        text = f"{path}: {_lower_first(first['msg'])}, found {first['input']!r}"
-    return text if len(problems) == 1 else f"{text} (and {len(problems) - 1} more)"
+        said = [_said(problem) for problem, key in zip(problems, keys, strict=True) if key == location]
+        text = f"{path}: {' or '.join(dict.fromkeys(said))}, found {first['input']!r}"
+    n_others = sum(key != location for key in keys)
+    return f"{text} (and {n_others} more)" if n_others else text
+
+
+def _key(location: tuple[int | str, ...], config_class: Any) -> list[str]:
+    """The path of the key, without the names that pydantic gives to the members of a union of types."""
+    path = []
+    for part in location:
+        path.append(str(part))
+        config_class = _fields(config_class).get(str(part))
+        members = [member for member in get_args(config_class) if member is not NoneType]
+        if get_origin(config_class) in (Union, UnionType) and len(members) > 1:
+            break
+    return path
+
+
+def _said(problem: Mapping[str, Any]) -> str:
+    return _WANTED.get(problem["type"]) or _lower_first(problem["msg"])
+
+
+def refuse_address(section: Mapping[str, Any], keys: Sequence[str], where: str, instead: str) -> None:
+    """Raise ConfigError where a section holds what belongs into the list of sources or outputs."""
+    for key in keys:
+        if key in section:
+            raise ConfigError(f"{where}.{key}: this section serves every address of its kind; list it in {instead}")
 
 
 def field_names(config_class: Any, inside: list[str]) -> list[str]:

@@ -22,9 +22,11 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigError(f"line {line}: wanted a plain text as key, found a list or mapping")
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                line = key_node.start_mark.line + 1
                 raise ConfigError(f"line {line}: the key {key!r} stands twice; keep one")
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -43,17 +45,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as text: {error}") from error
     try:
-        data = yaml.load(text, _StrictLoader)
+        data = _load(text, path)
+        if data is None:
+            return {}
+        if not isinstance(data, dict):
+            raise ConfigError(f"{path}: wanted a mapping (key: value), found {type(data).__name__}")
+        filled: dict[str, Any] = fill_environment(data, str(path))
+    except RecursionError:
+        raise ConfigError(f"{path}: wanted settings, found a value that holds itself or is nested too deep") from None
+    return filled
+
+
+def _load(text: str, path: Path) -> Any:
+    try:
+        return yaml.load(text, _StrictLoader)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    except yaml.MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(f"{path}{where}: not valid YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: wanted a mapping (key: value), found {type(data).__name__}")
-    filled: dict[str, Any] = fill_environment(data, str(path))
-    return filled
 
 
 def fill_environment(value: Any, where: str) -> Any:
