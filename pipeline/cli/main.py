@@ -76,6 +76,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_error(f"internal error, please report it: {type(error).__name__}: {error} (-v shows where)")
         code = FAILED
     if argv is None:
+        # All is written: a late Ctrl-C has nothing left to stop, and must not change the exit code.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         _leave_if_blocked(code)
     return code
 

@@ -50,14 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build the pipeline, run it, and say how it went."""
     from pipeline.config.build import build_run, load_run_config
-    from pipeline.runtime.report import RunReport
 
     config = load_run_config(args.config, _flags(args), args.set or [])
     if not config.sources:
         raise UsageError("run: wanted --source (a file, folder, camera, URL …), found none")
     if not config.outputs:
         config = _default_outputs(config, args)
-    report: RunReport | None = None
+    error: StageError | None = None
     with build_run(config) as running:
         with _signals(running.runner) as signalled:
             try:
@@ -65,7 +64,6 @@ def run(args: argparse.Namespace) -> int:
 
                 with RunProgress(running.runner, quiet=args.quiet):
                     running.runner.run()
-                error: StageError | None = None
             except StageError as failure:
                 error = failure
         report = running.runner.report()
@@ -143,15 +141,16 @@ def _removed_on_error(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _signals(runner: Any) -> Iterator[list[int]]:
-    """While inside, Ctrl-C and SIGTERM stop the run; a second one gives up what is not written yet."""
+    """While inside, Ctrl-C and SIGTERM stop the run; the second gives up what is not written yet, the third leaves."""
     received: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        if received:
-            raise KeyboardInterrupt
         received.append(number)
-        print("tracklight: stopping; once more to leave at once", file=sys.stderr)
-        runner.stop()
+        if len(received) > 2:
+            raise KeyboardInterrupt
+        if len(received) == 1:
+            print("tracklight: stopping; once more to leave at once", file=sys.stderr)
+        runner.stop(at_once=len(received) == 2)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

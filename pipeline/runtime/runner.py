@@ -105,6 +105,7 @@ class Runner:
         self._source_errors: dict[str, StageError] = {}
         self._first_error: StageError | None = None
         self._stopping = threading.Event()
+        self._at_once = threading.Event()
         self._aborted = threading.Event()
         self._batcher = Batcher(self._settings.max_batch, self._settings.batch_wait_s)
         self._detected: Channel[_Detected] = Channel(max(2, self._settings.max_batch), Policy.BLOCK)
@@ -152,8 +153,14 @@ class Runner:
         self.ledger.check()
         return self.report()
 
-    def stop(self) -> None:
-        """Ask the run to end: sources are interrupted, frames already read are drained. From any thread; idempotent."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ask the run to end: sources are interrupted, frames already read are drained. From any thread; idempotent.
+
+        Args:
+            at_once: give up what was read and is not written yet.
+        """
+        if at_once:
+            self._at_once.set()
         self._stopping.set()
         for source in self._sources:
             source.interrupt()
@@ -194,13 +201,14 @@ class Runner:
             if self._stopping.is_set() or self._aborted.is_set():
                 now = time.monotonic()
                 deadline = deadline or now + self._settings.drain_s
-                if now > deadline:
+                if now > deadline or self._at_once.is_set():
                     return
 
     def _end_all(self) -> None:
         """Whatever happened: no thread goes on, every sink is closed."""
         if any(worker.alive for worker in self._workers):
-            logger.warning("giving up what was read but not written when the deadline of the stop passed")
+            if not self._at_once.is_set():
+                logger.warning("giving up what was read but not written when the deadline of the stop passed")
             self._abort()
             deadline = time.monotonic() + self._settings.drain_s
             for worker in self._workers:
