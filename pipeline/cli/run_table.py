@@ -8,8 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from pipeline.runtime.report import RunReport
+
+NAME_WIDTH = 36
+"""Longest name in a column; the tables fit 80 columns with it."""
 
 
 def print_table(report: RunReport, written: Sequence[str]) -> None:
@@ -18,13 +22,31 @@ def print_table(report: RunReport, written: Sequence[str]) -> None:
     console.print(_sources(report))
     console.print(_stages(report))
     end = report.end_to_end
-    console.print(
-        f"{report.status}: {report.emitted_per_s:.1f} frames/s over {report.wall_s:.1f} s; "
-        f"latency p50 {end.p50_ms:.0f} p95 {end.p95_ms:.0f} p99 {end.p99_ms:.0f} ms; bounded by {report.bounded_by}"
-    )
-    for path in written:
-        if Path(path).exists():
-            console.print(f"  {path}", soft_wrap=True)
+    lines = [
+        f"{report.status}: {report.emitted_per_s:.1f} frames/s over {report.wall_s:.1f} s",
+        f"latency: p50 {end.p50_ms:.0f}, p95 {end.p95_ms:.0f}, p99 {end.p99_ms:.0f} ms",
+        f"bounded by {short_name(report.bounded_by)}",
+        *(f"wrote {path}" for path in written if Path(path).exists()),
+    ]
+    for line in lines:
+        # As Text, since square brackets in file names are no markup.
+        console.print(Text(line), soft_wrap=True)
+
+
+def short_name(stage: str) -> str:
+    """A stage's name with the file's name for its path: `sink:runs/run/exp/video.mp4` -> `sink:video.mp4`."""
+    kind, separator, path = stage.partition(":")
+    return f"{kind}:{path.rsplit('/', 1)[-1]}" if separator and kind == "sink" and "://" not in path else stage
+
+
+def shortened(name: str, width: int) -> str:
+    """The name in at most `width` characters, its middle left out."""
+    tail = width // 2 - 1
+    return name if len(name) <= width else f"{name[: width - tail - 1]}…{name[-tail:]}"
+
+
+def _cell(name: str) -> Text:
+    return Text(shortened(name, NAME_WIDTH))
 
 
 def _sources(report: RunReport) -> Table:
@@ -34,7 +56,7 @@ def _sources(report: RunReport) -> Table:
     for name, source in report.sources.items():
         dropped = ", ".join(f"{n} {reason}" for reason, n in source.dropped.items()) or "0"
         left_out = ", ".join(f"{n} {reason}" for reason, n in source.counters.items() if n)
-        table.add_row(name, str(source.produced), str(source.emitted), dropped, left_out)
+        table.add_row(_cell(name), str(source.produced), str(source.emitted), dropped, left_out)
     return table
 
 
@@ -45,5 +67,7 @@ def _stages(report: RunReport) -> Table:
     for name, stage in report.stages.items():
         d = stage.duration
         busy = "" if stage.busy is None else f"{stage.busy:.0%}"
-        table.add_row(name, str(d.count), f"{d.p50_ms:.2f}", f"{d.p95_ms:.2f}", f"{d.p99_ms:.2f}", busy)
+        table.add_row(
+            _cell(short_name(name)), str(d.count), f"{d.p50_ms:.2f}", f"{d.p95_ms:.2f}", f"{d.p99_ms:.2f}", busy
+        )
     return table
