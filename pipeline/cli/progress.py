@@ -7,7 +7,8 @@ import threading
 import time
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     Progress,
@@ -17,11 +18,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
+from pipeline.cli.run_table import shortened
 from pipeline.runtime.runner import Runner
 
 TERMINAL_INTERVAL_S = 0.2
 PLAIN_INTERVAL_S = 5.0
+BAR_NAME_WIDTH = 20
 
 
 class RunProgress:
@@ -65,16 +69,19 @@ class RunProgress:
 
     def _show_bars(self) -> None:
         columns: tuple[ProgressColumn, ...] = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[numbers]}"),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[numbers]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self._console, transient=True) as bars:
-            tasks: dict[str, TaskID] = {}
+        bars = Progress(*columns, console=self._console)
+        tasks: dict[str, TaskID] = {}
+        with Live(bars, console=self._console, transient=True, auto_refresh=False) as live:
             while not self._ended.wait(TERMINAL_INTERVAL_S):
                 self._update(bars, tasks)
+                if tasks:
+                    live.update(Group(bars, Text(self._pace())), refresh=True)
 
     def _update(self, bars: Progress, tasks: dict[str, TaskID]) -> None:
         infos = self._runner.infos
@@ -84,10 +91,10 @@ class RunProgress:
                 continue
             total = None if info.is_live else info.n_frames
             if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total, numbers="")
+                tasks[name] = bars.add_task(shortened(name, BAR_NAME_WIDTH), total=total, numbers="")
             dropped = sum(account.dropped.values())
-            numbers = f"{account.emitted}{f'/{total}' if total else ''} frames, {dropped} dropped"
-            bars.update(tasks[name], completed=account.emitted, numbers=f"{numbers}  {self._pace()}")
+            numbers = f"{account.emitted}{f'/{total}' if total else ''}{f', {dropped} dropped' if dropped else ''}"
+            bars.update(tasks[name], completed=account.emitted, numbers=numbers)
 
     def _pace(self) -> str:
         statistics = self._runner.statistics
