@@ -1,0 +1,1 @@
+"""Training data: label readers with a report, augmentation, loaders."""

@@ -1,0 +1,1 @@
+"""The trainer. Nothing that only detects imports it."""
