@@ -35,10 +35,12 @@ class StepSettings(NamedTuple):
 class Warmup:
     """How training begins: biases fast, everything else slowly."""
 
-    epochs: float = Field(3.0, ge=0, description="length of the warm-up (epochs; 0: none)")
-    min_steps: int = Field(1000, ge=0, description="least length of the warm-up (steps); lower it for small data sets")
-    bias_lr: float = Field(0.1, ge=0, description="first learning rate of the biases")
-    momentum: float = Field(0.8, ge=0, lt=1, description="first momentum")
+    epochs: float = Field(default=3.0, ge=0, description="length of the warm-up (epochs; 0: none)")
+    min_steps: int = Field(
+        default=1000, ge=0, description="least length of the warm-up (steps); lower it for small data sets"
+    )
+    bias_lr: float = Field(default=0.1, ge=0, description="first learning rate of the biases")
+    momentum: float = Field(default=0.8, ge=0, lt=1, description="first momentum")
 
     def steps(self, steps_per_epoch: int) -> int:
         """Length in steps; 0 where `epochs` is 0."""
@@ -49,14 +51,16 @@ class Warmup:
 class Schedule:
     """Learning rate over a whole training."""
 
-    lr: float = Field(0.01, gt=0, description="learning rate after the warm-up")
-    final_ratio: float = Field(0.1, gt=0, le=1, description="last learning rate as a share of lr")
-    shape: Shape = Field("cosine", description="how the rate falls: cosine or linear")
-    momentum: float = Field(0.937, ge=0, lt=1, description="momentum of SGD, beta 1 of AdamW")
+    lr: float = Field(default=0.01, gt=0, description="learning rate after the warm-up")
+    final_ratio: float = Field(default=0.1, gt=0, le=1, description="last learning rate as a share of lr")
+    shape: Shape = Field(default="cosine", description="how the rate falls: cosine or linear")
+    momentum: float = Field(default=0.937, ge=0, lt=1, description="momentum of SGD, beta 1 of AdamW")
     nominal_batch: int = Field(
-        64, ge=1, description="images per optimiser step that the rates are meant for; smaller batches are summed up"
+        default=64,
+        ge=1,
+        description="images per optimiser step that the rates are meant for; smaller batches are summed up",
     )
-    warmup: Warmup = Field(Warmup(), description="how training begins")
+    warmup: Warmup = Field(default=Warmup(), description="how training begins")
 
 
 def one_cycle(epoch: float, epochs: int, final_ratio: float, shape: Shape = "cosine") -> float:
