@@ -24,18 +24,18 @@ def read_coco(path: Path, images_dir: Path | None = None) -> LabelledImages:
     Raises:
         DatasetError: not such a file, a label that cannot be used, or the images are not found.
     """
-    document = _load(path)
-    categories = sorted(_records(document, "categories", ("id", "name"), path), key=lambda c: int(c["id"]))
+    document = load_annotations(path)
+    categories = sorted(records_of(document, "categories", ("id", "name"), path), key=lambda c: int(c["id"]))
     class_of = {int(category["id"]): index for index, category in enumerate(categories)}
     if len(class_of) != len(categories):
         raise DatasetError(f"{path}: wanted each category id once, found one twice")
     records = sorted(
-        _records(document, "images", ("id", "file_name", "height", "width"), path), key=lambda i: int(i["id"])
+        records_of(document, "images", ("id", "file_name", "height", "width"), path), key=lambda i: int(i["id"])
     )
     if not records:
         raise DatasetError(f"{path}: wanted at least one image, found none")
     labels = _labels_by_image(document, class_of, {int(record["id"]) for record in records}, path)
-    folder = images_dir if images_dir is not None else _find_images(path, str(records[0]["file_name"]))
+    folder = images_dir if images_dir is not None else find_images(path, str(records[0]["file_name"]))
     return LabelledImages(
         path=path,
         class_names=tuple(str(category["name"]) for category in categories),
@@ -44,7 +44,12 @@ def read_coco(path: Path, images_dir: Path | None = None) -> LabelledImages:
     )
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_annotations(path: Path) -> dict[str, Any]:
+    """The mapping in an annotation file.
+
+    Raises:
+        DatasetError: no such file, no JSON, or no mapping.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -58,7 +63,18 @@ def _load(path: Path) -> dict[str, Any]:
     return document
 
 
-def _records(document: dict[str, Any], group: str, keys: tuple[str, ...], path: Path) -> list[dict[str, Any]]:
+def records_of(document: dict[str, Any], group: str, keys: tuple[str, ...], path: Path) -> list[dict[str, Any]]:
+    """One of the lists in an annotation file.
+
+    Args:
+        document: the mapping in the file.
+        group: `images`, `annotations` or `categories`.
+        keys: what every record must have.
+        path: the file, for errors.
+
+    Raises:
+        DatasetError: no such list, or a record without one of the keys.
+    """
     records = document.get(group)
     if not isinstance(records, list):
         raise DatasetError(f"{path}: wanted COCO annotations with a list {group!r}, found keys: {', '.join(document)}")
@@ -73,7 +89,7 @@ def _labels_by_image(
     document: dict[str, Any], class_of: dict[int, int], image_ids: set[int], path: Path
 ) -> dict[int, list[dict[str, Any]]]:
     labels: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for label in _records(document, "annotations", ("image_id", "category_id", "bbox"), path):
+    for label in records_of(document, "annotations", ("image_id", "category_id", "bbox"), path):
         name = f"{path}: annotation {label.get('id', '?')}"
         if label["category_id"] not in class_of:
             raise DatasetError(f"{name}: its category {label['category_id']} is not among the categories")
@@ -102,7 +118,12 @@ def _image(
     )
 
 
-def _find_images(path: Path, file_name: str) -> Path:
+def find_images(path: Path, file_name: str) -> Path:
+    """The folder that holds an image, near an annotation file: its own, the one above, or one within those two.
+
+    Raises:
+        DatasetError: none of them does.
+    """
     home = path.resolve().parent
     nearby = [home, home.parent]
     nearby += [folder for parent in nearby for folder in sorted(parent.iterdir()) if folder.is_dir()]

@@ -27,8 +27,8 @@ def read_yolo(path: Path, split: str = "val") -> LabelledImages:
     Raises:
         DatasetError: not such a file, images that are not found or cannot be opened, or a label that cannot be used.
     """
-    document = _load(path)
-    names = _names(document, path)
+    document = load_data_yaml(path)
+    names = names_of(document, path)
     root = path.parent / str(document.get("path") or "")
     entries = document.get(split)
     if not entries:
@@ -85,7 +85,12 @@ def labels_path(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_data_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a data.yaml.
+
+    Raises:
+        DatasetError: no such file, no YAML, or no mapping.
+    """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -97,7 +102,12 @@ def _load(path: Path) -> dict[str, Any]:
     return document
 
 
-def _names(document: dict[str, Any], path: Path) -> tuple[str, ...]:
+def names_of(document: dict[str, Any], path: Path) -> tuple[str, ...]:
+    """The class names of a data.yaml, by number.
+
+    Raises:
+        DatasetError: no names, numbers with holes, or another count than `nc` says.
+    """
     names = document.get("names")
     if isinstance(names, dict):
         if sorted(names) != list(range(len(names))):

@@ -1,0 +1,98 @@
+"""Labels in YOLO's format: one text file per image, one line per object, in fractions of the image.
+
+class cx cy w h             a box
+class x1 y1 x2 y2 x3 y3 …   an outline of three points or more; its box is the one around it
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from detector.data.data_yaml import DataYaml, Entry
+from detector.data.image_list import NamedImage, named_images
+from detector.data.label_files import orphans
+from detector.data.polygons import area_of, around
+from detector.data.raw_labels import ListedImage, Listing, RawBox, RawLabels
+from detector.data.report import Kind, Problem
+from pipeline.core.errors import DatasetError
+from pipeline.evaluation.yolo_dataset import labels_path
+
+
+def list_yolo(data: DataYaml) -> Listing:
+    """The images of one split with YOLO labels.
+
+    Raises:
+        DatasetError: an entry that names no images.
+    """
+    if data.class_names is None:
+        raise DatasetError(f"{data.path}: wanted `names`, the list of class names, found none; YOLO labels are numbers")
+    count = len(data.class_names)
+    images: list[ListedImage] = []
+    for entry in data.entries:
+        for named in named_images(entry, data.root):
+            labels = _labels_of(named, entry)
+            read = partial(read_yolo_labels, labels, count)
+            images.append(ListedImage(named.path, labels, read, entry.file, named.line))
+    return Listing(data.class_names, tuple(range(count)), images, orphans(images, ".txt"))
+
+
+def read_yolo_labels(path: Path, num_classes: int, shape_hw: tuple[int, int]) -> RawLabels:
+    """Read one label file; no such file: no objects.
+
+    Args:
+        path: the .txt file.
+        num_classes: classes run from 0 to one less.
+        shape_hw: height and width of the decoded image, px.
+    """
+    labels = RawLabels()
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return labels
+    except (OSError, UnicodeDecodeError) as error:
+        labels.problems.append(Problem(Kind.UNREADABLE_LABELS, path, f"wanted text, found: {error}"))
+        labels.usable = False
+        return labels
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        row = _row(words, num_classes, shape_hw)
+        if isinstance(row, RawBox):
+            labels.boxes.append(RawBox(row.class_id, row.xyxy, number, outline=row.outline, area=row.area))
+        else:
+            kind, found = row
+            labels.problems.append(Problem(kind, path, found, number))
+    return labels
+
+
+def _row(words: list[str], num_classes: int, shape_hw: tuple[int, int]) -> RawBox | tuple[Kind, str]:
+    """One line as a box, or what is wrong with it."""
+    if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
+        wanted = "wanted class cx cy w h, or class and an outline x y x y x y …"
+        return Kind.COLUMNS, f"{wanted}; found {len(words)} columns"
+    try:
+        values = np.array([float(word) for word in words])
+    except ValueError:
+        return Kind.NOT_A_NUMBER, f"wanted numbers, found {' '.join(words)[:60]!r}"
+    if not np.isfinite(values).all():
+        return Kind.NOT_A_NUMBER, f"wanted finite numbers, found {' '.join(words)[:60]!r}"
+    if values[0] != int(values[0]) or not 0 <= values[0] < num_classes:
+        return Kind.UNKNOWN_CLASS, f"wanted a class from 0 to {num_classes - 1}, found {words[0]}"
+    size = np.array([shape_hw[1], shape_hw[0]], np.float64)
+    points = values[1:].reshape(-1, 2) * size
+    if len(points) > 2:
+        outline = points.astype(np.float32)
+        return RawBox(int(values[0]), around((outline,)), outline=(outline,), area=area_of((outline,)))
+    left, top = (points[0] - points[1] / 2).tolist()
+    right, bottom = (points[0] + points[1] / 2).tolist()
+    return RawBox(int(values[0]), (left, top, right, bottom))
+
+
+def _labels_of(named: NamedImage, entry: Entry) -> Path:
+    if entry.labels is not None:
+        return (entry.labels / named.under).with_suffix(".txt")
+    return labels_path(named.path)
