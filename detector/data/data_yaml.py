@@ -91,6 +91,19 @@ def read_data_yaml(path: Path, split: str) -> DataYaml:
     return DataYaml(path, root, found, names, entries, unused)
 
 
+def yaml_splits(path: Path) -> tuple[str, ...]:
+    """The splits that a data.yaml has.
+
+    Raises:
+        DatasetError: not such a file, or it has none.
+    """
+    document = load_data_yaml(path)
+    splits = tuple(split for split in SPLITS if document.get(split))
+    if not splits:
+        raise DatasetError(f"{path}: wanted a split ({', '.join(SPLITS)}), found: {', '.join(map(str, document))}")
+    return splits
+
+
 def _unused_keys(document: dict[str, Any], path: Path) -> tuple[str, ...]:
     unused = tuple(str(key) for key in document if key not in _KEYS)
     for key in unused:
@@ -102,9 +115,8 @@ def _unused_keys(document: dict[str, Any], path: Path) -> tuple[str, ...]:
 
 
 def _root(document: dict[str, Any], path: Path) -> Path:
-    given = document.get("path")
-    # Not resolve(): links are the user's, and messages should show the paths they know.
-    return path.absolute().parent / Path(str(given)).expanduser() if given else path.absolute().parent
+    given = str(document.get("path") or "")
+    return _existing(given, "path", path.absolute().parent, path)
 
 
 def _entry(item: Any, split: str, root: Path, shared: dict[str, Path], path: Path) -> Entry:
@@ -134,8 +146,10 @@ def _folder(value: Any, key: str, root: Path, path: Path) -> Path:
 def _existing(text: str, key: str, root: Path, path: Path) -> Path:
     place = root / Path(text).expanduser()
     if not place.exists():
-        raise DatasetError(f"{path}: {key}: wanted {text!r}, found nothing at {place}{nearest_path(place)}")
-    return place
+        inner = text.removeprefix("../")
+        hint = f"; did you mean {inner!r}?" if (root / inner).exists() else nearest_path(place)
+        raise DatasetError(f"{path}: {key}: wanted {text!r}, found nothing at {place}{hint}")
+    return place.resolve()
 
 
 def _format(given: Any, entries: tuple[Entry, ...], path: Path, split: str) -> Format:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Literal
 
 from detector.data.coco_labels import list_coco
-from detector.data.data_yaml import DataYaml, Entry, read_data_yaml
+from detector.data.data_yaml import DataYaml, Entry, read_data_yaml, yaml_splits
 from detector.data.image_scan import ImageFacts, cache_file, scan
 from detector.data.label_checks import checked
 from detector.data.nearest_path import nearest_path
 from detector.data.raw_labels import ListedImage, Listing
 from detector.data.report import Kind, Problem, Report, make_report
 from detector.data.training_set import TrainingImage, TrainingSet
-from detector.data.voc_labels import list_voc, voc_root
+from detector.data.voc_labels import list_voc, voc_root, voc_splits
 from detector.data.yolo_labels import list_yolo
 from pipeline.core.errors import DatasetError, UsageError
 
@@ -90,6 +90,19 @@ def examine(path: Path, split: str, *, workers: int = 2, cache: bool = True) -> 
     return TrainingSet(path, listing.class_names, tuple(images), listing.category_ids), report
 
 
+def split_names(path: Path) -> tuple[str, ...]:
+    """The splits of a data set; a COCO .json is one, called `train`.
+
+    Raises:
+        DatasetError: not a data set, or it has no split.
+    """
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return yaml_splits(path)
+    if path.is_dir():
+        return voc_splits(path)
+    return ("train",)
+
+
 def _list(path: Path, split: str) -> Listing:
     data = _describe(path, split)
     listing = {"yolo": list_yolo, "coco": list_coco, "voc": list_voc}[data.format](data)
@@ -105,7 +118,7 @@ def _describe(path: Path, split: str) -> DataYaml:
         raise DatasetError(f"{path}: wanted a data set, found no such file{nearest_path(path)}")
     match path.suffix.lower():
         case ".json":
-            return DataYaml(path, path.absolute().parent, "coco", None, (Entry(path.absolute()),), ())
+            return DataYaml(path, path.resolve().parent, "coco", None, (Entry(path.resolve()),), ())
         case ".yaml" | ".yml":
             return read_data_yaml(path, split)
     raise DatasetError(

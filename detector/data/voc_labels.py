@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-from detector.data.data_yaml import DataYaml, Entry
+from detector.data.data_yaml import SPLITS, DataYaml, Entry
 from detector.data.image_list import NamedImage, named_images
 from detector.data.label_files import orphans
 from detector.data.raw_labels import ListedImage, Listing, RawBox, RawLabels, Xyxy
@@ -20,6 +20,18 @@ from detector.data.report import Kind, Problem
 from pipeline.core.errors import DatasetError
 
 _IMAGES, _LABELS = "JPEGImages", "Annotations"
+
+
+def voc_splits(folder: Path) -> tuple[str, ...]:
+    """The splits train, val and test that a folder in VOC's layout has.
+
+    Raises:
+        DatasetError: none.
+    """
+    splits = tuple(split for split in SPLITS if (folder / "ImageSets" / "Main" / f"{split}.txt").is_file())
+    if not splits:
+        raise DatasetError(f"{folder}: wanted {', '.join(SPLITS)} lists in ImageSets/Main, found none; write one")
+    return splits
 
 
 def voc_root(folder: Path, split: str) -> DataYaml:
@@ -38,7 +50,7 @@ def voc_root(folder: Path, split: str) -> DataYaml:
     if not file.is_file():
         there = ", ".join(sorted(known.stem for known in lists.glob("*.txt"))) or "none"
         raise DatasetError(f"{folder}: wanted the split {split!r} in {lists}, found: {there}; name one of these")
-    root = folder.absolute()
+    root = folder.resolve()
     return DataYaml(folder, root, "voc", None, (Entry(root / "ImageSets" / "Main" / file.name),), ())
 
 
@@ -107,6 +119,9 @@ def _box(item: ElementTree.Element, name: str, class_of: dict[str, int]) -> RawB
         close = difflib.get_close_matches(label, class_of, n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return Kind.UNKNOWN_CLASS, f"wanted a class of {', '.join(list(class_of)[:10])}; found {label!r}{hint}"
+    if right <= left or bottom <= top:
+        # To the letter a box of one pixel; in practice a slip of the mouse.
+        return Kind.NO_AREA, f"from {left:g},{top:g} to {right:g},{bottom:g}; left out"
     # Pixels count from 1, and the last one belongs to the box.
     xyxy: Xyxy = (left - 1, top - 1, right, bottom)
     difficult = (item.findtext("difficult") or "0").strip() not in ("", "0")
