@@ -106,7 +106,7 @@ def transfer_weights(model: DetectionModel, names: Sequence[str], source: Loaded
     if len(names) != model.num_classes:
         raise CheckpointError(f"{model.name}: wanted {model.num_classes} class names, found {len(names)}")
     loaded = load_checkpoint(source) if isinstance(source, Path) else source
-    _check_architecture(model, loaded)
+    _check_architecture(model, loaded.model, str(source) if isinstance(source, Path) else "weights to start from")
     old = loaded.model
     by_name = _classes_by_name(names, loaded.class_names)
     rows = _equal_rows(model, old.num_classes, by_name)
@@ -133,13 +133,12 @@ def transfer_weights(model: DetectionModel, names: Sequence[str], source: Loaded
     )
 
 
-def _check_architecture(model: DetectionModel, loaded: LoadedCheckpoint) -> None:
+def _check_architecture(model: DetectionModel, old: DetectionModel, where: str) -> None:
     """By names and shapes: networks that differ in nothing but their activation can take each other's weights."""
-    wanted = expected_shapes(Architecture(model.name, loaded.model.form, loaded.model.num_classes))
-    if wanted != {key: tuple(value.shape) for key, value in loaded.model.state_dict().items()}:
-        file = loaded.header.provenance.get("file", "weights to start from")
+    wanted = expected_shapes(Architecture(model.name, old.form, old.num_classes))
+    if wanted != {key: tuple(value.shape) for key, value in old.state_dict().items()}:
         raise CheckpointError(
-            f"{file}: wanted weights of {model.name}, found those of {loaded.model.name}; train {loaded.model.name}, "
+            f"{where}: wanted weights of {model.name}, found those of {old.name}; train {old.name}, "
             f"or start from weights of {model.name}"
         )
 
