@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import ConfigDict, Field
@@ -60,11 +60,21 @@ class DetectorConfig:
     rect: bool = Field(default=True, description="pad only as far as the stride asks, not to a square")
 
 
+class OpenedNetwork(NamedTuple):
+    """A network that runs, and what its boxes mean."""
+
+    backend: DetectorBackend
+    class_names: tuple[str, ...]
+    input_hw: tuple[int, int]
+    preprocess: Preprocess
+
+
 class YoloDetector:
     """Finds objects in frames with a YOLOv7 or YOLOX network.
 
     Args:
         config: see DetectorConfig.
+        network: runs in place of the one that `config` names; for a network that is in no file, such as one in training.
 
     Raises:
         CheckpointError: the weights cannot be had or read.
@@ -75,9 +85,9 @@ class YoloDetector:
         n_truncated: candidates left out so far because a frame had more than `max_candidates`.
     """
 
-    def __init__(self, config: DetectorConfig | None = None) -> None:
+    def __init__(self, config: DetectorConfig | None = None, *, network: OpenedNetwork | None = None) -> None:
         self._config = config = config or DetectorConfig()
-        self._backend, self._class_names, input_hw, self._preprocess = _open(config)
+        self._backend, self._class_names, input_hw, self._preprocess = network or _open(config)
         spec = self._backend.io_spec
         self._limit_hw = _limit_hw(config.img_size, input_hw, spec.stride, spec.fixed_hw)
         self._settings = NmsSettings(
@@ -156,8 +166,7 @@ class YoloDetector:
         self.n_truncated += truncated
 
 
-def _open(config: DetectorConfig) -> tuple[DetectorBackend, tuple[str, ...], tuple[int, int], Preprocess]:
-    """The backend with its weights; class names, input size and kind of preprocessing."""
+def _open(config: DetectorConfig) -> OpenedNetwork:
     path = resolve_weights(config.weights, config.weights_sha256)
     is_onnx = path.suffix == ".onnx"
     if is_onnx != (config.backend == "onnxruntime") and config.backend != "auto":
@@ -170,10 +179,12 @@ def _open(config: DetectorConfig) -> tuple[DetectorBackend, tuple[str, ...], tup
         if config.half:
             raise BackendError(f"{path}: half precision is part of an ONNX file; export it so, and leave half out")
         runtime = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device=config.device, threads=config.threads))
-        return runtime, runtime.class_names, runtime.input_hw, runtime.preprocess
+        return OpenedNetwork(runtime, runtime.class_names, runtime.input_hw, runtime.preprocess)
     loaded = load_checkpoint(path)
     eager = EagerConfig(device=config.device, half=config.half, threads=config.threads)
-    return EagerBackend(loaded.model, eager), loaded.class_names, loaded.input_hw, loaded.header.preprocess
+    return OpenedNetwork(
+        EagerBackend(loaded.model, eager), loaded.class_names, loaded.input_hw, loaded.header.preprocess
+    )
 
 
 def _limit_hw(

@@ -10,6 +10,7 @@
     +-- SourceError (OSError)              a source cannot be opened or read
     +-- SinkError (OSError)                a sink cannot be opened or written
     +-- BackendError (RuntimeError)        an inference runtime failed or refused
+    +-- TrainingError (RuntimeError)       a training run cannot go on
     +-- StageError (RuntimeError)          a stage of a running pipeline failed; names stage and frame
 
 StopRequest is no error: a sink raises it when the person watching asks for the end.
@@ -75,6 +76,10 @@ class SinkError(TracklightError, OSError):
 
 class BackendError(TracklightError, RuntimeError):
     """An inference runtime failed, or cannot do what was asked."""
+
+
+class TrainingError(TracklightError, RuntimeError):
+    """A training run that cannot go on: the loss is no number any more."""
 
 
 class StageError(TracklightError, RuntimeError):

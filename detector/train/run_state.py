@@ -1,0 +1,61 @@
+"""A training run on disk: all that is needed to go on after any interruption as if there had been none."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import torch
+
+from pipeline.core.errors import CheckpointError
+
+STATE_FILE = "state.pt"
+FORMAT_VERSION = 1
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write the state of a run; a reader, or a kill at any moment, finds the old one or the new one.
+
+    Args:
+        folder: of the run.
+        state: tensors and plain values, nested in dictionaries and lists.
+    """
+    buffer = io.BytesIO()
+    torch.save({"format_version": FORMAT_VERSION, **state}, buffer)
+    write_whole(folder / STATE_FILE, buffer.getbuffer())
+
+
+def load_state(folder: Path) -> dict[str, Any]:
+    """Read the state of a run; nothing in the file is executed.
+
+    Raises:
+        CheckpointError: there is none, or it is damaged or of a newer program.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: wanted the folder of a training run with a {STATE_FILE}, found none; start anew")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: wanted the state of a run, found a damaged file ({error})") from error
+    version = state.get("format_version") if isinstance(state, dict) else None
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{path}: wanted a state of format {FORMAT_VERSION}, found {version}; use the program that wrote it")
+    return dict(state)
+
+
+def write_whole(path: Path, data: bytes | memoryview) -> None:
+    """Replace a file at once: no reader sees half of it, and it is on disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
+        try:
+            part.write(data)
+            part.flush()
+            os.fsync(part.fileno())
+            Path(part.name).replace(path)
+        finally:
+            Path(part.name).unlink(missing_ok=True)
