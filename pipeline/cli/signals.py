@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM while something runs that can be asked to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+
+class Stoppable(Protocol):
+    """What a signal stops."""
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Ask for the end; `at_once`: what is not written yet is given up."""
+
+
+@contextmanager
+def stop_on_signals(running: Stoppable) -> Iterator[list[int]]:
+    """While inside, Ctrl-C and SIGTERM stop `running`; the second gives up what is not written yet, the third leaves.
+
+    Yields:
+        the signals received so far.
+    """
+    received: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 2:
+            raise KeyboardInterrupt
+        if len(received) == 1:
+            print("tracklight: stopping; once more to leave at once", file=sys.stderr)
+        running.stop(at_once=len(received) == 2)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
