@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from detector.data.whole_file import write_whole
 from pipeline.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -41,10 +43,10 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write beside the file and rename: who looks while a training goes on never sees half a picture."""
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format="png", dpi=_DPI, facecolor="white")
-    part.replace(path)
+    """Write the figure; who looks while a training goes on never sees half of it."""
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format="png", dpi=_DPI, facecolor="white")
+    write_whole(path, encoded.getvalue())
 
 
 def line_styles(n: int) -> list[dict[str, Any]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from detector.data.whole_file import write_whole
 from pipeline.core.errors import UsageError
 
 _TRAIN_LOSS = "train loss "
@@ -63,8 +63,8 @@ class EpochRow:
 class History:
     """The rows of a training and their file.
 
-    The file is written anew after each change, beside itself, and then renamed: it is whole at any moment, whenever the
-    program is killed. Figures have six digits there, and rows that were read have no more.
+    The file is written anew after each change, beside itself, and then renamed: it is whole whenever the program is
+    killed. Figures have six digits there, and rows that were read have no more.
 
     Args:
         path_csv: the file; one that exists is read and continued.
@@ -125,12 +125,7 @@ class History:
             parts = _named_losses(row)
             cells = [f"{parts[name]:.6g}" if name in parts else "" for name in losses]
             writer.writerow([*plain[:_BEFORE_LOSSES], *cells, *plain[_BEFORE_LOSSES:]])
-        part = self._path.with_name(self._path.name + ".part")
-        with part.open("w", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._path)
+        write_whole(self._path, text.getvalue())
 
 
 def _cell(value: float) -> str:

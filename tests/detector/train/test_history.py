@@ -109,11 +109,11 @@ def test_a_kill_while_writing_leaves_the_old_table(tmp_path: Path, monkeypatch: 
     history = History(path)
     history.append(row(1))
 
-    def killed(descriptor: int) -> None:
+    def killed(part: Path, target: Path) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("os.fsync", killed)
+        patch.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             history.append(row(2))
     resumed = History(path)
