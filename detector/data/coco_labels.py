@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from detector.data.training_set import Polygons
 from pipeline.core.errors import DatasetError
 from pipeline.evaluation.coco_dataset import find_images, load_annotations, records_of
 
+_LIMIT = 1e9
 _TRIES = 50
 """Images looked for until one tells the folder: the first may be missing."""
 
@@ -87,21 +87,34 @@ def _read_file(
     labels: dict[Any, RawLabels] = {}
     for record in records:
         recorded = (record["height"], record["width"])
-        not_looked_for = record.get("not_exhaustive_category_ids") or ()
-        found = RawLabels(
-            recorded_hw=recorded, unlabelled=frozenset(class_of[n] for n in not_looked_for if n in class_of)
-        )
-        if record["id"] in labels:
+        found = RawLabels(recorded_hw=recorded, unlabelled=_unlabelled(record, class_of, entry.file))
+        image_id = _key(record["id"])
+        if image_id in labels:
             text = f"image id {record['id']} stands twice; the second, {record['file_name']!r}, is left out"
             problems.append(Problem(Kind.UNREADABLE_LABELS, entry.file, text))
             continue
-        labels[record["id"]] = found
+        labels[image_id] = found
         path = folder / str(record["file_name"])
         images.append(ListedImage(path, entry.file, partial(_known, found), entry.file))
     without_polygons = _read_annotations(document, entry.file, class_of, labels, problems)
     if without_polygons:
         text = f"{without_polygons} masks are not polygons; their boxes are used, their masks are not"
         problems.append(Problem(Kind.UNUSED_MASK, entry.file, text))
+
+
+def _key(value: Any) -> int | str:
+    """An id to look up by: lists and mappings, which are no ids, become a text that is none either."""
+    return value if isinstance(value, int | str) else repr(value)
+
+
+def _unlabelled(record: dict[str, Any], class_of: dict[int, int], path: Path) -> frozenset[int]:
+    numbers = record.get("not_exhaustive_category_ids") or []
+    if not isinstance(numbers, list) or not all(_key(number) in class_of for number in numbers):
+        raise DatasetError(
+            f"{path}: image {record['id']}: not_exhaustive_category_ids: wanted a list of category ids "
+            f"({', '.join(map(str, list(class_of)[:10]))}), found {str(numbers)[:60]}"
+        )
+    return frozenset(class_of[number] for number in numbers)
 
 
 def _known(labels: RawLabels, _: tuple[int, int]) -> RawLabels:
@@ -129,11 +142,12 @@ def _read_annotations(
     unused: dict[bool, int] = defaultdict(int)
     for number, record in enumerate(records_of(document, "annotations", ("image_id", "category_id", "bbox"), path)):
         item = f"annotation {record.get('id', number)}"
-        if record["image_id"] not in labels:
+        image_id = _key(record["image_id"])
+        if image_id not in labels:
             text = f"{item}: its image {record['image_id']!r} is not among the images"
             problems.append(Problem(Kind.UNKNOWN_IMAGE, path, text))
             continue
-        found = labels[record["image_id"]]
+        found = labels[image_id]
         box = _box(record, item, class_of)
         if isinstance(box, RawBox):
             found.boxes.append(box)
@@ -150,7 +164,7 @@ def _box(record: dict[str, Any], item: str, class_of: dict[int, int]) -> RawBox 
         return Kind.COLUMNS, f"wanted a bbox of left, top, width, height; found {str(bbox)[:60]}"
     if not all(_finite(value) for value in bbox):
         return Kind.NOT_A_NUMBER, f"wanted a bbox of finite numbers, found {str(bbox)[:60]}"
-    if record["category_id"] not in class_of:
+    if _key(record["category_id"]) not in class_of:
         return Kind.UNKNOWN_CLASS, f"its category {record['category_id']!r} is not among the categories"
     left, top, width, height = (float(value) for value in bbox)
     area = record.get("area")
@@ -165,7 +179,8 @@ def _box(record: dict[str, Any], item: str, class_of: dict[int, int]) -> RawBox 
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # The comparison is False for NaN and infinity, and safe for whole numbers that no float can hold.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LIMIT < value < _LIMIT
 
 
 def _polygons(segmentation: Any) -> Polygons:

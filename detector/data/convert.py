@@ -81,7 +81,7 @@ def convert(
     for name, dataset in splits.items():
         if (dataset.class_names, dataset.category_ids) != (first.class_names, first.category_ids):
             raise DatasetError(
-                f"{dataset.path}: {name}: wanted the same classes in every split, found others; convert alone"
+                f"{dataset.path}: {name}: wanted the classes of the other splits, found others; convert it alone (--split)"
             )
     _check_folder(folder, splits, exist_ok=exist_ok)
     stems: set[str] = set()

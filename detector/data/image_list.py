@@ -55,7 +55,8 @@ def named_images(entry: Entry, root: Path) -> list[NamedImage]:
 
 def _in_folder(folder: Path) -> Iterator[NamedImage]:
     for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in IMAGE_SUFFIXES:
+        # ._x.jpg is no picture: macOS leaves such files in archives.
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
             yield NamedImage(file, file.relative_to(folder))
 
 

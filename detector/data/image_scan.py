@@ -86,8 +86,9 @@ def scan(paths: Sequence[Path], *, workers: int, cache: Path | None) -> list[Ima
             facts[path] = entry[1]
     new = list(dict.fromkeys(path for path in paths if path not in facts))
     facts.update(zip(new, _look_at_all(new, workers), strict=True))
-    if cache is not None and (new or len(known) != len(facts)):
-        _save(cache, {path: (stamp, facts[path]) for path, stamp in zip(paths, stamps, strict=True) if stamp})
+    entries = {str(path): (stamp, facts[path]) for path, stamp in zip(paths, stamps, strict=True) if stamp is not None}
+    if cache is not None and entries != known:
+        _save(cache, entries)
     return [facts[path] for path in paths]
 
 
@@ -136,8 +137,8 @@ def _facts(height: int, width: int, converted: str, fault: str, fault_text: str)
     return ImageFacts(height, width, converted, fault, fault_text)
 
 
-def _save(cache: Path, entries: dict[Path, tuple[tuple[int, int], ImageFacts]]) -> None:
-    images = {str(path): [*stamp, *astuple(facts)] for path, (stamp, facts) in entries.items()}
+def _save(cache: Path, entries: dict[str, tuple[tuple[int, int], ImageFacts]]) -> None:
+    images = {path: [*stamp, *astuple(facts)] for path, (stamp, facts) in entries.items()}
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile("w", dir=cache.parent, prefix=".scan-", delete=False, encoding="utf-8") as part:

@@ -1,4 +1,4 @@
-"""Label files that no image answers to, and folders that hold two kinds of them."""
+"""Label files on the whole: none at all, some that no image answers to, folders that hold two kinds."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ _NO_LABELS = "classes.txt"
 """Annotation programs write the names of the classes beside the labels."""
 
 
-def orphans(images: Iterable[ListedImage], suffix: str) -> list[Problem]:
-    """Label files beside those that were read which belong to no image on disk, and folders with a second format.
+def label_file_problems(images: Iterable[ListedImage], suffix: str) -> list[Problem]:
+    """Label files that are missing altogether, or belong to no image on disk, and folders with a second format.
 
     Args:
         images: what a split lists.
         suffix: of the label files that are read, `.txt` or `.xml`.
     """
+    listed = list(images)
+    if listed and not any(image.labels.is_file() for image in listed):
+        first = listed[0].labels
+        return [Problem(Kind.NO_LABELS, first.parent, f"wanted {first.name} and others, found none")]
     image_folders: dict[Path, set[Path]] = defaultdict(set)
     known: set[Path] = set()
-    for image in images:
+    for image in listed:
         image_folders[image.labels.parent].add(image.path.parent)
         known |= {image.labels, image.listed_in}
     problems: list[Problem] = []
     for folder, beside in image_folders.items():
         if not folder.is_dir():
             continue
-        files = sorted(folder.iterdir())
+        files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
         stems = {file.stem for place in beside for file in _files(place) if file.suffix.lower() in IMAGE_SUFFIXES}
         left = [file for file in files if file.suffix == suffix and file not in known and file.name != _NO_LABELS]
         lost = [file for file in left if file.stem not in stems]

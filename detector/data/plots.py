@@ -78,10 +78,13 @@ def _classes(dataset: TrainingSet) -> Figure:
 
 
 def _box_sizes(dataset: TrainingSet) -> Figure:
+    from matplotlib.colors import LogNorm
+
     size = np.concatenate([_size(image) for image in dataset.images])
     figure = _figure(10, 4.5)
     left, right = figure.subplots(1, 2)
-    left.hist2d(100 * size[:, 0], 100 * size[:, 1], bins=50, range=[[0, 100], [0, 100]], cmin=1, cmap="viridis")
+    width, height = 100 * size.T
+    left.hist2d(width, height, bins=50, range=[[0, 100], [0, 100]], cmin=1, norm=LogNorm())
     left.set(xlabel="width, % of the image", ylabel="height, % of the image", title="box sizes")
     left.set_aspect("equal")
     right.hist(100 * np.sqrt(size.prod(axis=1)), bins=50, range=(0, 100), color=_color(0))
@@ -144,7 +147,8 @@ def _rectangle(axes: Axes, xyxy: Sequence[float], class_id: int, hatch: str | No
 def _color(class_id: int) -> Any:
     from matplotlib import colormaps
 
-    return colormaps["tab20"](class_id % 20)
+    # The second ten are paler, so they come last.
+    return colormaps["tab10"](class_id) if class_id < 10 else colormaps["tab20"](2 * class_id % 20 + 1)
 
 
 def _class_ids(images: Sequence[TrainingImage]) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -155,7 +155,4 @@ def _nothing_left(report: Report) -> str:
     if report.bad:
         shown = "; ".join(str(problem) for problem in report.bad[:_SHOWN])
         return f"{where}: wanted images with boxes, found none that can be used ({report.counts_text()}): {shown}"
-    return (
-        f"{where}: wanted boxes, found none in {report.images} images; labels of images/x.jpg are looked for in "
-        "labels/x.txt, or in the folder that `labels` names"
-    )
+    return f"{where}: wanted boxes, found none in {report.images} images; label some of them"

@@ -33,6 +33,7 @@ class Kind(StrEnum):
     TRUNCATED_IMAGE = "truncated image"
     SIZE_MISMATCH = "image size differs from the labels"
     UNREADABLE_LABELS = "unreadable labels"
+    NO_LABELS = "no label files"
     ORPHAN_LABELS = "labels without an image"
     COLUMNS = "wrong number of columns"
     NOT_A_NUMBER = "not a number"

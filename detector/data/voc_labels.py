@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 from detector.data.data_yaml import SPLITS, DataYaml, Entry
 from detector.data.image_list import NamedImage, named_images
-from detector.data.label_files import orphans
+from detector.data.label_files import label_file_problems
 from detector.data.raw_labels import ListedImage, Listing, RawBox, RawLabels, Xyxy
 from detector.data.report import Kind, Problem
 from pipeline.core.errors import DatasetError
@@ -75,7 +75,7 @@ def list_voc(data: DataYaml) -> Listing:
         ListedImage(named.path, labels, partial(read_voc_labels, labels, class_of), file, named.line)
         for named, labels, file in found
     ]
-    return Listing(names, tuple(range(len(names))), images, orphans(images, ".xml"))
+    return Listing(names, tuple(range(len(names))), images, label_file_problems(images, ".xml"))
 
 
 def read_voc_labels(path: Path, class_of: dict[str, int], _: tuple[int, int] = (0, 0)) -> RawLabels:
@@ -119,7 +119,7 @@ def _box(item: ElementTree.Element, name: str, class_of: dict[str, int]) -> RawB
         close = difflib.get_close_matches(label, class_of, n=1, cutoff=0.5)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         return Kind.UNKNOWN_CLASS, f"wanted a class of {', '.join(list(class_of)[:10])}; found {label!r}{hint}"
-    if right <= left or bottom <= top:
+    if (right, bottom) == (left, top):
         # To the letter a box of one pixel; in practice a slip of the mouse.
         return Kind.NO_AREA, f"from {left:g},{top:g} to {right:g},{bottom:g}; left out"
     # Pixels count from 1, and the last one belongs to the box.

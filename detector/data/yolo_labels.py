@@ -13,12 +13,16 @@ import numpy as np
 
 from detector.data.data_yaml import DataYaml, Entry
 from detector.data.image_list import NamedImage, named_images
-from detector.data.label_files import orphans
+from detector.data.label_files import label_file_problems
 from detector.data.polygons import area_of, around
 from detector.data.raw_labels import ListedImage, Listing, RawBox, RawLabels
 from detector.data.report import Kind, Problem
 from pipeline.core.errors import DatasetError
 from pipeline.evaluation.yolo_dataset import labels_path
+
+_LIMIT = 1e9
+_FAR = 2.0
+"""Above this a number is no fraction of the image that went a little too far."""
 
 
 def list_yolo(data: DataYaml) -> Listing:
@@ -36,7 +40,7 @@ def list_yolo(data: DataYaml) -> Listing:
             labels = _labels_of(named, entry)
             read = partial(read_yolo_labels, labels, count)
             images.append(ListedImage(named.path, labels, read, entry.file, named.line))
-    return Listing(data.class_names, tuple(range(count)), images, orphans(images, ".txt"))
+    return Listing(data.class_names, tuple(range(count)), images, label_file_problems(images, ".txt"))
 
 
 def read_yolo_labels(path: Path, num_classes: int, shape_hw: tuple[int, int]) -> RawLabels:
@@ -78,10 +82,13 @@ def _row(words: list[str], num_classes: int, shape_hw: tuple[int, int]) -> RawBo
         values = np.array([float(word) for word in words])
     except ValueError:
         return Kind.NOT_A_NUMBER, f"wanted numbers, found {' '.join(words)[:60]!r}"
-    if not np.isfinite(values).all():
+    if not (np.abs(values) < _LIMIT).all():
         return Kind.NOT_A_NUMBER, f"wanted finite numbers, found {' '.join(words)[:60]!r}"
     if values[0] != int(values[0]) or not 0 <= values[0] < num_classes:
         return Kind.UNKNOWN_CLASS, f"wanted a class from 0 to {num_classes - 1}, found {words[0]}"
+    if values[1:].max() > _FAR:
+        text = f"wanted fractions of the image, 0 to 1, found {values[1:].max():g}; left out (are these pixels?)"
+        return Kind.OUTSIDE, text
     size = np.array([shape_hw[1], shape_hw[0]], np.float64)
     points = values[1:].reshape(-1, 2) * size
     if len(points) > 2:
