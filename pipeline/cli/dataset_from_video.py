@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where the data set goes")
     group = parser.add_argument_group("pictures")
     group.add_argument("--every", type=float, metavar="S", help="media time between pictures; 0: scenes only (1.0)")
-    group.add_argument("--scenes", action="store_true", help="also take the first frame of every scene")
+    group.add_argument("--scenes", action="store_true", help="also take a frame near the beginning of every scene")
     group.add_argument("--max-per-source", type=int, metavar="N", help="stop after N pictures of each source")
     group.add_argument(
         "--min-difference",

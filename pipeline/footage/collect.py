@@ -22,7 +22,7 @@ from pipeline.config.schema import RunConfig, Section
 from pipeline.core.class_names import class_ids
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.detections import Detections
-from pipeline.core.errors import SinkError, StageError, UsageError
+from pipeline.core.errors import SinkError, SourceError, StageError, UsageError
 from pipeline.core.frame import Frame
 from pipeline.core.protocols import Detector, Source
 from pipeline.core.url import redact
@@ -116,7 +116,7 @@ class Collection:
             runner.stop(at_once=at_once)
 
     def run(self, watch: Watch) -> Collected:
-        """Read all sources and write the data set, which is finished whatever happens.
+        """Read all sources and write the data set, which is finished whatever happens after the first picture.
 
         Raises:
             TracklightError: weights that cannot be used; every source failed; a stage failed.
@@ -133,26 +133,26 @@ class Collection:
                 detector=None if each_frame else detector,
                 full=lambda name: self._sources[name].interrupt(),
             )
-            with _writing(self._folder):
-                folder.begin()
-            errors: list[StageError] = []
+            errors: list[str] = []
             status = "failed"
             try:
                 for batch in self._batches():
                     used = detector if each_frame and detector is not None else _NoDetector()
                     errors += self._run(batch, used, tracking, harvest, watch)
                 if len(errors) == len(self._sources):
-                    raise errors[0]
+                    raise SourceError(errors[0])
                 status = "interrupted" if self._stopping.is_set() else "partial" if errors else "completed"
             finally:
-                with _writing(self._folder):
-                    pictures = folder.finish(self._facts(status, harvest, errors))
-        return Collected(status, harvest.counts, pictures, tuple(map(str, errors)), class_names)
+                # A run that fails before its first picture leaves the folder as it was.
+                if status != "failed" or len(folder):
+                    with _writing(self._folder):
+                        pictures = folder.finish(self._facts(status, harvest, errors))
+        return Collected(status, harvest.counts, pictures, tuple(errors), class_names)
 
     def _run(
         self, batch: list[Source], detector: Detector, tracking: Section, harvest: Harvest, watch: Watch
-    ) -> list[StageError]:
-        """Run some sources to their end. Returns how those failed that did."""
+    ) -> list[str]:
+        """Run some sources to their end. Returns one line for each that failed."""
         runtime = self._config.runtime
         limits = RunnerSettings(
             max_batch=runtime.batch,
@@ -172,8 +172,7 @@ class Collection:
         except StageError as error:
             if not error.stage.startswith("source:"):
                 raise
-        failed = {name: source.error for name, source in runner.report().sources.items() if source.error}
-        return [StageError(f"source:{name}", RuntimeError(text)) for name, text in failed.items()]
+        return [source.error for source in runner.report().sources.values() if source.error]
 
     def _batches(self) -> Iterator[list[Source]]:
         live: list[Source] = []
@@ -213,7 +212,7 @@ class Collection:
         high = section.get("high_score", min(0.5, conf))
         return {"high_score": high, "new_track_score": max(high, conf), "low_score": min(0.1, high), **section}
 
-    def _facts(self, status: str, harvest: Harvest, errors: Sequence[StageError]) -> dict[str, Any]:
+    def _facts(self, status: str, harvest: Harvest, errors: Sequence[str]) -> dict[str, Any]:
         """The head of the manifest."""
         counts = harvest.counts
         addresses = [_address_record(address) | _count_record(counts, address) for address in self._addresses]
@@ -221,7 +220,7 @@ class Collection:
             "status": status,
             "settings": asdict(self._settings),
             "weights": self._config.detector.get("weights"),
-            "errors": [redact(str(error)) for error in errors],
+            "errors": [redact(error) for error in errors],
             "sources": addresses,
         }
 

@@ -59,16 +59,24 @@ class PictureFolder:
         self._class_names = tuple(class_names)
         self._labelled = labelled
         self._pictures: list[_Picture] = []
+        self._begun = False
 
-    def begin(self) -> None:
-        """Make the folder, and replace what this program wrote there before. Raises OSError."""
+    def __len__(self) -> int:
+        """Number of pictures written."""
+        return len(self._pictures)
+
+    def _begin(self) -> None:
+        """Make the folder, and remove what this program wrote there before."""
+        self._begun = True
         clear_output_folder(self._folder)
         (self._folder / "images" / GROWING).mkdir(parents=True, exist_ok=True)
         write_manifest(self._folder, "from-video", {"status": "running"})
         self._write_data_yaml((GROWING,))
 
     def add(self, frame: Frame, why: Reason, look: Fingerprint, labels: Sequence[PreLabel]) -> None:
-        """Write a picture and its YOLO labels. Raises OSError."""
+        """Write a picture and its YOLO labels; the first one replaces an older data set. Raises OSError."""
+        if not self._begun:
+            self._begin()
         suffix = f".{self._settings.picture}"
         name = f"{frame.source_id}_{frame.index:06d}{suffix}"
         path = self._folder / "images" / GROWING / name
@@ -93,6 +101,8 @@ class PictureFolder:
         Raises:
             OSError: the system refused; pictures and YOLO labels written before are complete.
         """
+        if not self._begun:
+            self._begin()
         split_of = self._divide()
         for picture, split in zip(self._pictures, split_of, strict=True):
             if split != GROWING:
@@ -101,9 +111,10 @@ class PictureFolder:
             split: [p for p, its in zip(self._pictures, split_of, strict=True) if its == split]
             for split in self._settings.shares
         }
-        self._write_data_yaml([split for split, pictures in by_split.items() if pictures])
+        filled = {split: pictures for split, pictures in by_split.items() if pictures}
+        self._write_data_yaml(list(filled))
         if self._settings.format != "yolo":
-            for split, pictures in by_split.items():
+            for split, pictures in filled.items():
                 write_whole_json(annotations_path(self._folder, split), self._coco(split, pictures))
         records = [_manifest_record(p, split) for p, split in zip(self._pictures, split_of, strict=True)]
         write_manifest(self._folder, "from-video", {**facts, "pictures": records})

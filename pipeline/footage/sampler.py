@@ -13,6 +13,8 @@ CUT_SHARE = 0.3
 """Least share of the picture that changes from one frame to the next where a scene begins."""
 CUT_RATIO = 3.0
 """A cut also changes so many times what the frames before it did: fast motion is none."""
+SETTLED_FRAMES = 3
+"""So many frames after a cut a picture is taken: blended frames are over then, and tracks have begun."""
 MEMORY = 0.8
 """How much the past counts in the usual change between frames, per frame."""
 CLOCK_TOLERANCE_S = 1e-6
@@ -23,7 +25,7 @@ class FrameSampler:
 
     Args:
         every_s: step (s); 0 = none. Of a source without media time (still images) every frame is chosen.
-        scenes: whether the first frame of every scene is chosen.
+        scenes: whether a frame near the beginning of every scene is chosen.
     """
 
     def __init__(self, every_s: float, scenes: bool) -> None:
@@ -33,13 +35,14 @@ class FrameSampler:
         self._due_s = 0.0
         self._before: Fingerprint | None = None
         self._usual = 0.0
+        self._until_settled = 0
 
     def why(self, frame: Frame) -> Reason | None:
         """Why the next frame of the source is chosen, or None if it is not. Every frame must be shown in its order."""
-        begins = self._scenes and self._begins_scene(frame)
+        shows_scene = self._scenes and self._shows_new_scene(frame)
         if self._every_s and self._is_due(frame.pts_s):
             return "interval"
-        return "scene" if begins else None
+        return "scene" if shows_scene else None
 
     def _is_due(self, pts_s: float | None) -> bool:
         if pts_s is None:
@@ -51,6 +54,13 @@ class FrameSampler:
         steps = int((pts_s - self._first_s + CLOCK_TOLERANCE_S) / self._every_s) + 1
         self._due_s = self._first_s + steps * self._every_s
         return True
+
+    def _shows_new_scene(self, frame: Frame) -> bool:
+        if self._begins_scene(frame):
+            # Among still images there is nothing to wait for.
+            self._until_settled = 1 if frame.pts_s is None else SETTLED_FRAMES
+        self._until_settled -= 1
+        return self._until_settled == 0
 
     def _begins_scene(self, frame: Frame) -> bool:
         now, before = fingerprint(frame.image), self._before

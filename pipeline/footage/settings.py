@@ -14,10 +14,8 @@ SPLITS = ("train", "val", "test")
 class FootageSettings:
     """Which frames become pictures, which boxes become labels, and how pictures are divided."""
 
-    every_s: float = Field(
-        default=1.0, ge=0, description="media time between pictures (s); 0 = only where scenes begin"
-    )
-    scenes: bool = Field(default=False, description="also take the first frame of every scene")
+    every_s: float = Field(default=1.0, ge=0, description="media time between pictures (s); 0 = scenes only")
+    scenes: bool = Field(default=False, description="also take a frame near the beginning of every scene")
     max_per_source: int | None = Field(default=None, ge=1, description="most pictures of one source")
     duration_s: float | None = Field(default=None, gt=0, description="media time read of each source (s)")
     min_difference: float = Field(
