@@ -19,6 +19,7 @@ from pipeline.core.detections import Detections
 from pipeline.core.errors import ShapeError, UsageError
 
 Bgr = tuple[int, int, int]
+Corners = tuple[int, int, int, int]
 
 _SHEET_PX = 1920
 """Width of a sheet; pictures are shrunk to fit, and text is written afterwards, so that it stays readable."""
@@ -90,17 +91,20 @@ def draw_batch(images: torch.Tensor, targets: Targets, names: Sequence[str], pat
     tiles = []
     for number, picture in enumerate(pictures):
         tile, scale = _fit(picture, _tile_px(columns))
-        for region, classes in zip(regions, region_classes, strict=True):
-            if int(region[0]) == number:
-                _draw_region(
-                    tile,
-                    region[1:] * scale,
-                    [_name(names, k) for k in np.flatnonzero(classes).tolist()],
-                    bool(classes.all()),
-                )
+        here = regions[:, 0] == number
+        places = [
+            (_corners(tile, xyxy * scale), np.flatnonzero(classes).tolist(), bool(classes.all()))
+            for xyxy, classes in zip(regions[here, 1:], region_classes[here], strict=True)
+        ]
+        for corners, _, ignored in places:
+            _draw_region(tile, corners, hatched=ignored)
         mine = boxes[boxes[:, 0] == number]
         class_id = mine[:, 1].astype(np.int64)
-        _draw_boxes(tile, cxcywh_to_xyxy(mine[:, 2:]) * scale, class_id, [_name(names, k) for k in class_id.tolist()])
+        xyxy = cxcywh_to_xyxy(mine[:, 2:]) * scale
+        _outline(tile, xyxy, class_id)
+        for corners, classes, ignored in places:
+            _name_region(tile, corners, "ignored" if ignored else _not_labelled(names, classes))
+        _name_boxes(tile, xyxy, class_id, [_name(names, k) for k in class_id.tolist()])
         tiles.append(tile)
     _write(_sheet(tiles, columns), path)
 
@@ -134,13 +138,15 @@ def draw_predictions(
         found = detections.select(detections.confidence > conf_thres)
         left, scale = _fit(image, side_px)
         right = left.copy()
-        _draw_boxes(left, xyxy * scale, class_id, [_name(names, k) for k in class_id.tolist()])
+        _outline(left, xyxy * scale, class_id)
+        _name_boxes(left, xyxy * scale, class_id, [_name(names, k) for k in class_id.tolist()])
         labels = [
             f"{_name(names, k)} {confidence:.2f}"
             for k, confidence in zip(found.class_id.tolist(), found.confidence.tolist(), strict=True)
         ]
         # The surest last: its name lies on top.
-        _draw_boxes(right, found.xyxy[::-1] * scale, found.class_id[::-1], labels[::-1])
+        _outline(right, found.xyxy[::-1] * scale, found.class_id[::-1])
+        _name_boxes(right, found.xyxy[::-1] * scale, found.class_id[::-1], labels[::-1])
         tiles += [
             _with_caption(left, f"labels: {len(class_id)}"),
             _with_caption(right, f"found above {conf_thres:g}: {len(found)}"),
@@ -162,8 +168,8 @@ def _fit(picture: ImageArray, side_px: int) -> tuple[ImageArray, float]:
     return np.array(cv2.resize(picture, size_wh, interpolation=how), np.uint8), scale
 
 
-def _draw_region(tile: ImageArray, xyxy: Boxes, classes: Sequence[str], hatched: bool) -> None:
-    x1, y1, x2, y2 = _corners(tile, xyxy)
+def _draw_region(tile: ImageArray, corners: Corners, *, hatched: bool) -> None:
+    x1, y1, x2, y2 = corners
     if hatched:
         place = tile[y1:y2, x1:x2]
         across = np.add.outer(np.arange(y2 - y1), np.arange(x2 - x1)) % _HATCH_PX
@@ -171,23 +177,36 @@ def _draw_region(tile: ImageArray, xyxy: Boxes, classes: Sequence[str], hatched:
         place[across < 2] = (255, 255, 255)
         place[(across == 2) | (across == 3)] = (0, 0, 0)
     cv2.rectangle(tile, (x1, y1), (x2, y2), (255, 255, 255), 1)
+
+
+def _name_region(tile: ImageArray, corners: Corners, text: str) -> None:
+    """Say in the place's lower left corner why it is marked; a place that is too small for it has none."""
+    x1, y1, x2, y2 = corners
+    width, height = _label_size(text)
+    if width <= x2 - x1 and height <= y2 - y1:
+        _write_label(tile, text, x1, y2 - height, (255, 255, 255))
+
+
+def _not_labelled(names: Sequence[str], classes: Sequence[int]) -> str:
     more = ", ..." if len(classes) > _MAX_NAMES else ""
-    text = "ignored" if hatched else f"not labelled: {', '.join(classes[:_MAX_NAMES])}{more}"
-    _write_label(tile, text, x1, y2 - _label_size(text)[1], (255, 255, 255))
+    return "not labelled: " + ", ".join(_name(names, k) for k in classes[:_MAX_NAMES]) + more
 
 
-def _draw_boxes(tile: ImageArray, xyxy: Boxes, class_id: IntArray, labels: Sequence[str]) -> None:
-    """Draw all boxes, then all names, so that no box crosses a name. `xyxy` in px of the tile."""
-    corners = [_corners(tile, box) for box in xyxy]
-    colors = [_COLORS[k % len(_COLORS)] for k in class_id.tolist()]
-    for (x1, y1, x2, y2), color in zip(corners, colors, strict=True):
-        cv2.rectangle(tile, (x1, y1), (x2, y2), color, _LINE_PX)
-    for (x1, y1, x2, y2), color, text in zip(corners, colors, labels, strict=True):
+def _outline(tile: ImageArray, xyxy: Boxes, class_id: IntArray) -> None:
+    for box, k in zip(xyxy, class_id.tolist(), strict=True):
+        x1, y1, x2, y2 = _corners(tile, box)
+        cv2.rectangle(tile, (x1, y1), (x2, y2), _COLORS[k % len(_COLORS)], _LINE_PX)
+
+
+def _name_boxes(tile: ImageArray, xyxy: Boxes, class_id: IntArray, labels: Sequence[str]) -> None:
+    """Names above the boxes; write them after all outlines, so that no line crosses a name."""
+    for box, k, text in zip(xyxy, class_id.tolist(), labels, strict=True):
+        x1, y1, x2, y2 = _corners(tile, box)
         if max(x2 - x1, y2 - y1) >= _SMALLEST_NAMED_PX:
-            _write_label(tile, text, x1 - 1, y1 - _label_size(text)[1], color)
+            _write_label(tile, text, x1 - 1, y1 - _label_size(text)[1], _COLORS[k % len(_COLORS)])
 
 
-def _corners(tile: ImageArray, xyxy: Boxes) -> tuple[int, int, int, int]:
+def _corners(tile: ImageArray, xyxy: Boxes) -> Corners:
     """The box in whole px, cut at the tile's borders."""
     height, width = tile.shape[:2]
     x1, y1, x2, y2 = np.clip(xyxy, 0, (width - 1, height - 1) * 2).round().astype(int).tolist()

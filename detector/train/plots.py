@@ -359,11 +359,15 @@ def _draw_classes(axes: Axes, training_set: TrainingSet) -> None:
 def _draw_density(axes: Axes, points: F64Array, edges: F64Array) -> None:
     """How many points lie where, on a logarithmic scale; white where there are none."""
     from matplotlib.colors import LogNorm
+    from matplotlib.ticker import LogLocator
 
     counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=(edges, edges))
     norm = LogNorm(1, max(2.0, counts.max()))
     drawn = axes.pcolormesh(edges, edges, np.ma.masked_equal(counts.T, 0), cmap="cividis_r", norm=norm)
-    axes.figure.colorbar(drawn, ax=axes, shrink=0.7, label="boxes")
+    bar = axes.figure.colorbar(
+        drawn, ax=axes, shrink=0.7, label="boxes", ticks=LogLocator(subs=(1, 2, 5)), format="{x:,.0f}"
+    )
+    bar.minorticks_off()
 
 
 def _draw_counts(axes: Axes, training_set: TrainingSet) -> None:
