@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pipeline.core.errors import UsageError
 
 MANIFEST = "manifest.json"
 _MADE_BY = "tracklight dataset"
-_FOLDERS = ("images", "labels", "annotations")
+_FOLDERS = ("images", "labels", "annotations", "JPEGImages", "Annotations", "ImageSets")
 
 
 def check_output_folder(folder: Path, *, exist_ok: bool) -> None:
@@ -35,6 +35,22 @@ def check_output_folder(folder: Path, *, exist_ok: bool) -> None:
         raise UsageError(
             f"{folder}: wanted a data set made by this program to replace, found other files; name another folder"
         )
+
+
+def check_apart(folder: Path, needed: Iterable[Path]) -> None:
+    """Tell where replacing the data set in a folder would remove what the new one is made from.
+
+    Args:
+        folder: where the new data set goes.
+        needed: the files that it is made from.
+
+    Raises:
+        UsageError: one of them lies in the folder.
+    """
+    home = folder.resolve()
+    for path in needed:
+        if path.resolve().is_relative_to(home):
+            raise UsageError(f"{folder}: wanted a folder apart from the data set, found {path} in it; name another")
 
 
 def clear_output_folder(folder: Path) -> None:

@@ -53,7 +53,7 @@ def place_images(by_split: Mapping[str, TrainingSet], folder: Path, *, mode: Mod
         try:
             target.mkdir(parents=True, exist_ok=True)
             for image, name in zip(training_set.images, names[split], strict=True):
-                _place(image.path, target / name, mode)
+                place_image(image.path, target / name, mode)
         except OSError as error:
             raise DatasetError(
                 f"{error.filename or target}: wanted to bring it to {target}, found: {error.strerror or error}"
@@ -70,7 +70,12 @@ def _free_name(path: Path, taken: set[str]) -> str:
     return f"{stem}{path.suffix}"
 
 
-def _place(image: Path, target: Path, mode: Mode) -> None:
+def place_image(image: Path, target: Path, mode: Mode) -> None:
+    """Link or copy one image to a file of its own.
+
+    Raises:
+        OSError: the system refused.
+    """
     if target.exists():
         if target.samefile(image):
             return

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+PLOTS = ("classes.png", "box_sizes.png", "centres.png", "samples.jpg")
 _SHEET = 4
 """Rows and columns of the contact sheet."""
 _HEATMAP = 40
@@ -25,7 +26,7 @@ _SEED = 0
 
 
 def plot_dataset(dataset: TrainingSet, folder: Path) -> list[Path]:
-    """Draw `classes.png`, `box_sizes.png`, `centres.png` and `samples.jpg` into a folder, which is made if need be.
+    """Draw the pictures of `PLOTS` into a folder, which is made if need be.
 
     Args:
         dataset: with at least one box.
@@ -40,15 +41,9 @@ def plot_dataset(dataset: TrainingSet, folder: Path) -> list[Path]:
     """
     _require_matplotlib()
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {
-        "classes.png": _classes(dataset),
-        "box_sizes.png": _box_sizes(dataset),
-        "centres.png": _centres(dataset),
-        "samples.jpg": _samples(dataset),
-    }
-    for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=_DPI)
-    return [folder / name for name in figures]
+    for name, draw in zip(PLOTS, (_classes, _box_sizes, _centres, _samples), strict=True):
+        draw(dataset).savefig(folder / name, dpi=_DPI)
+    return [folder / name for name in PLOTS]
 
 
 def _require_matplotlib() -> None:

@@ -96,6 +96,7 @@ def split_names(path: Path) -> tuple[str, ...]:
     Raises:
         DatasetError: not a data set, or it has no split.
     """
+    _require(path)
     if path.suffix.lower() in (".yaml", ".yml"):
         return yaml_splits(path)
     if path.is_dir():
@@ -111,11 +112,15 @@ def _list(path: Path, split: str) -> Listing:
     return listing
 
 
-def _describe(path: Path, split: str) -> DataYaml:
-    if path.is_dir():
-        return voc_root(path, split)
+def _require(path: Path) -> None:
     if not path.exists():
         raise DatasetError(f"{path}: wanted a data set, found no such file{nearest_path(path)}")
+
+
+def _describe(path: Path, split: str) -> DataYaml:
+    _require(path)
+    if path.is_dir():
+        return voc_root(path, split)
     match path.suffix.lower():
         case ".json":
             return DataYaml(path, path.resolve().parent, "coco", None, (Entry(path.resolve()),), ())

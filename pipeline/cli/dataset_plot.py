@@ -12,17 +12,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help="data.yaml, COCO .json, or folder in VOC's layout")
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where to write")
     parser.add_argument("--split", default="train", metavar="NAME", help="train, val or test (default: %(default)s)")
-    parser.add_argument("--exist-ok", action="store_true", help="write into a folder that has something in it")
+    parser.add_argument("--exist-ok", action="store_true", help="overwrite what exists")
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, draw, and say where the pictures are."""
-    from detector.data.convert import check_folder_is_free
-    from detector.data.plots import plot_dataset
+    from detector.data.plots import PLOTS, plot_dataset
     from detector.data.read import read_training_set
+    from sinks.output_path import check_output
 
     folder = Path(args.output)
-    check_folder_is_free(folder, exist_ok=args.exist_ok)
+    for name in PLOTS:
+        check_output(folder / name, exist_ok=args.exist_ok)
     dataset, report = read_training_set(Path(args.data), args.split)
     if not report.clean:
         print(f"left out or changed: {report.counts_text()}", file=sys.stderr)

@@ -119,14 +119,18 @@ def _image(
 
 
 def find_images(path: Path, file_name: str) -> Path:
-    """The folder that holds an image, near an annotation file: its own, the one above, or one within those two.
+    """The folder that holds an image, near an annotation file.
+
+    Looked through in this order: its own folder, the one above, those within these two, those within `images` of these
+    two; of several within one folder first those whose name is part of the file's, as `train` of instances_train.json.
 
     Raises:
         DatasetError: none of them does.
     """
     home = path.resolve().parent
     nearby = [home, home.parent]
-    nearby += [folder for parent in nearby for folder in sorted(parent.iterdir()) if folder.is_dir()]
+    homes = [*nearby, *(place / "images" for place in nearby)]
+    nearby += [folder for parent in homes for folder in _folders_in(parent, path.stem)]
     for folder in nearby:
         if (folder / file_name).is_file():
             return folder
@@ -134,3 +138,10 @@ def find_images(path: Path, file_name: str) -> Path:
         f"{path}: wanted the image {file_name!r} beside the file or in a folder next to it, found none; "
         "name the folder of the images"
     )
+
+
+def _folders_in(parent: Path, stem: str) -> list[Path]:
+    if not parent.is_dir():
+        return []
+    folders = [folder for folder in parent.iterdir() if folder.is_dir()]
+    return sorted(folders, key=lambda folder: (folder.name not in stem, folder.name))

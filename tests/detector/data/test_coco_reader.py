@@ -165,6 +165,14 @@ def test_the_first_image_may_be_missing(tmp_path: Path) -> None:
     assert report.images == 1
 
 
+def test_images_of_the_split_that_the_file_is_named_after(tmp_path: Path) -> None:
+    for split in ("test", "train", "val"):
+        picture(tmp_path / "images" / split / "a.png")
+    path = write(tmp_path / "annotations" / "instances_train.json", document())
+    dataset, _ = read_training_set(path, "train", cache=False)
+    assert dataset.images[0].path.parent.name == "train"
+
+
 def test_an_image_id_that_stands_twice(tmp_path: Path) -> None:
     picture(tmp_path / "a.png")
     content = document()

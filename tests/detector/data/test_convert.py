@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.data import convert as convert_module
 from detector.data.convert import convert
 from detector.data.read import read_training_set
 from detector.data.training_set import TrainingImage, TrainingSet
@@ -59,7 +58,7 @@ def assert_same_boxes(read: TrainingSet, written: TrainingSet) -> None:
     for new, old in zip(read.images, written.images, strict=True):
         assert new.shape_hw == old.shape_hw
         assert new.class_id.tolist() == old.class_id.tolist()
-        assert np.allclose(new.xyxy, old.xyxy, rtol=0, atol=2e-3)
+        assert np.allclose(new.xyxy, old.xyxy, rtol=0, atol=2e-2)
         assert (cv2.imread(str(new.path)) == cv2.imread(str(old.path))).all()
 
 
@@ -91,9 +90,10 @@ def test_coco_keeps_everything(tmp_path: Path) -> None:
         assert [[ring.tolist() for ring in outline] for outline in new.outlines] == [
             [ring.tolist() for ring in outline] for outline in old.outlines
         ]
-        assert np.allclose(new.area, old.area, atol=2e-3)
+        assert np.allclose(new.area, old.area, atol=2e-2)
     # The .json alone will do, too.
-    assert len(read_training_set(tmp_path / "out" / "annotations" / "train.json", "x", cache=False)[0].images) == 3
+    alone, _ = read_training_set(tmp_path / "out" / "annotations" / "instances_train.json", "train", cache=False)
+    assert_same_boxes(alone, dataset)
 
 
 def test_voc_keeps_ignored_places_as_difficult_objects(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_yolo_says_what_it_loses(tmp_path: Path) -> None:
         "the classes not looked for in 2 images",
         "2 outlines",
     ]
-    assert (tmp_path / "out" / "labels" / "train" / "a_2.txt").is_file()
+    assert (tmp_path / "out" / "labels" / "train" / "a-2.txt").is_file()
 
 
 fraction = st.floats(0, 1)
@@ -140,59 +140,39 @@ def test_any_boxes_survive_every_layout(
         assert_same_boxes(read_training_set(written.path, "train", bad_items="stop", cache=False)[0], dataset)
 
 
-@pytest.mark.parametrize(("placing", "linked"), [("link-or-copy", True), ("link", True), ("copy", False)])
-def test_how_images_are_placed(tmp_path: Path, placing: str, linked: bool) -> None:
+@pytest.mark.parametrize(("mode", "linked"), [("link", True), ("copy", False)])
+@pytest.mark.parametrize(("to", "below"), [("yolo", "images/train"), ("coco", "images/train"), ("voc", "JPEGImages")])
+def test_how_images_are_placed(tmp_path: Path, mode: str, linked: bool, to: str, below: str) -> None:
     dataset = training_set(tmp_path / "in")
-    convert({"train": dataset}, "yolo", tmp_path / "out", placing=placing)  # type: ignore[arg-type]
-    new = tmp_path / "out" / "images" / "train" / "a.png"
+    convert({"train": dataset}, to, tmp_path / "out", mode=mode)  # type: ignore[arg-type]
+    new = tmp_path / "out" / below / "a.png"
     assert new.samefile(dataset.images[0].path) is linked
     assert new.read_bytes() == dataset.images[0].path.read_bytes()
 
 
-def test_a_link_to_an_image_becomes_a_file_of_its_own(tmp_path: Path) -> None:
-    real = picture(tmp_path / "real.png")
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.png").symlink_to(real)
-    dataset = TrainingSet(tmp_path / "in" / "x.json", NAMES, (image(tmp_path / "in" / "a.png"),), (0, 1, 2))
-    convert({"train": dataset}, "coco", tmp_path / "out")
-    new = tmp_path / "out" / "images" / "train" / "a.png"
-    assert not new.is_symlink()
-    assert new.samefile(real)
-
-
-def test_where_no_link_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(18, "Invalid cross-device link")
-
-    monkeypatch.setattr(convert_module.os, "link", refuse)
-    dataset = training_set(tmp_path / "in")
-    convert({"train": dataset}, "yolo", tmp_path / "copied")
-    assert (tmp_path / "copied" / "images" / "train" / "a.png").is_file()
-    with pytest.raises(DatasetError, match="Invalid cross-device link; copy instead"):
-        convert({"train": dataset}, "yolo", tmp_path / "linked", placing="link")
-
-
 def test_nothing_of_the_users_is_overwritten(tmp_path: Path) -> None:
     dataset = training_set(tmp_path / "in")
-    (tmp_path / "in" / "data.yaml").touch()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "x").touch()
-    with pytest.raises(UsageError, match="wanted a new or empty folder, found files in it"):
-        convert({"train": dataset}, "yolo", tmp_path / "out")
-    with pytest.raises(UsageError, match="wanted a folder to write, found a file"):
-        convert({"train": dataset}, "yolo", tmp_path / "out" / "x", exist_ok=True)
-    for own in (tmp_path, tmp_path / "in", tmp_path / "in" / "one"):
-        with pytest.raises(UsageError, match="wanted a folder apart from the data"):
-            convert({"train": dataset}, "yolo", own, exist_ok=True)
-    convert({"train": dataset}, "yolo", tmp_path / "out", exist_ok=True)
-    convert({"train": dataset}, "yolo", tmp_path / "out", exist_ok=True)
-    assert (tmp_path / "out" / "x").exists()
-    assert dataset.images[0].path.is_file()
+    for exist_ok in (False, True):
+        with pytest.raises(UsageError, match="name another"):
+            convert({"train": dataset}, "yolo", tmp_path / "out", exist_ok=exist_ok)
+    new = tmp_path / "new"
+    for to in ("voc", "coco", "yolo"):
+        convert({"train": dataset}, to, new, exist_ok=True)  # type: ignore[arg-type]
+    assert sorted(entry.name for entry in new.iterdir()) == ["data.yaml", "images", "labels", "manifest.json"]
+    with pytest.raises(UsageError, match="wanted a new or empty folder"):
+        convert({"train": dataset}, "yolo", new)
+    read, _ = read_training_set(new / "data.yaml", "train", cache=False)
+    with pytest.raises(UsageError, match="wanted a folder apart from the data"):
+        convert({"train": read}, "coco", new, exist_ok=True)
+    assert all(image.path.is_file() for image in (*dataset.images, *read.images))
 
 
 def test_splits_must_agree(tmp_path: Path) -> None:
-    one, other = training_set(tmp_path / "in"), training_set(tmp_path / "in", category_ids=(1, 2, 3))
-    with pytest.raises(DatasetError, match="val: wanted the classes of the other splits"):
-        convert({"train": one, "val": other}, "coco", tmp_path / "out")
-    with pytest.raises(UsageError, match="wanted at least one split"):
-        convert({}, "coco", tmp_path / "out")
+    one = training_set(tmp_path / "in")
+    other = TrainingSet(one.path, ("a", "b", "c"), one.images, one.category_ids)
+    with pytest.raises(DatasetError, match="wanted the same classes in all splits"):
+        convert({"train": one, "val": other}, "voc", tmp_path / "out")
+    with pytest.raises(DatasetError):
+        convert({}, "coco", tmp_path / "empty")
