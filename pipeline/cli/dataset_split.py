@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, group, divide, write, and say what is where."""
     from detector.data.near_duplicates import group_look_alikes
-    from detector.data.output_folder import check_output_folder, clear_output_folder, write_manifest
+    from detector.data.output_folder import check_apart, check_output_folder, clear_output_folder, write_manifest
     from detector.data.place_images import placed_names
     from detector.data.read_all_splits import read_all_splits
     from detector.data.split import parse_parts, split_stratified
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     mode: Mode = "copy" if args.copy else "link"
     check_output_folder(folder, exist_ok=args.exist_ok)
     whole, reports = read_all_splits(Path(args.data))
-    _refuse_itself(whole, Path(args.data), folder)
+    check_apart(folder, [Path(args.data), *(image.path for image in whole.images)])
     groups = group_look_alikes(_fingerprints(whole, quiet=args.quiet), args.min_difference)
     part_of = split_stratified(groups, _class_counts(whole), tuple(parts.values()), args.seed)
     by_split = _divided(whole, part_of, tuple(parts))
@@ -74,16 +74,6 @@ def run(args: argparse.Namespace) -> int:
     if not args.quiet:
         _print(by_split, groups, part_of, sum(len(report.bad) for report in reports), args)
     return 0
-
-
-def _refuse_itself(whole: TrainingSet, data: Path, folder: Path) -> None:
-    """Replacing a data set must not remove what it is made from."""
-    from pipeline.core.errors import UsageError
-
-    target = folder.resolve()
-    inside = next((p for p in (data, *(i.path for i in whole.images)) if p.resolve().is_relative_to(target)), None)
-    if inside is not None:
-        raise UsageError(f"{folder}: wanted a folder apart from the data set, found {inside} in it; name another")
 
 
 def _fingerprints(whole: TrainingSet, *, quiet: bool) -> Any:
