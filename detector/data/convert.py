@@ -10,14 +10,14 @@ from typing import assert_never
 import yaml
 
 from detector.data.data_yaml import Format
-from detector.data.output_folder import check_output_folder, clear_output_folder, write_manifest
+from detector.data.output_folder import check_apart, check_output_folder, clear_output_folder, write_manifest
 from detector.data.place_images import Mode
 from detector.data.training_set import TrainingImage, TrainingSet
 from detector.data.whole_file import write_whole
 from detector.data.write_coco import annotations_path, write_coco
 from detector.data.write_voc import write_voc
 from detector.data.write_yolo import write_yolo
-from pipeline.core.errors import DatasetError, UsageError
+from pipeline.core.errors import DatasetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ def convert(
         DatasetError: no split, splits whose classes differ, or a file cannot be written.
     """
     check_output_folder(folder, exist_ok=exist_ok)
-    _refuse_itself(by_split, folder)
+    for training_set in by_split.values():
+        check_apart(folder, (training_set.path, *(image.path for image in training_set.images)))
     try:
         clear_output_folder(folder)
         write_manifest(folder, "convert", {"status": "running"})
@@ -65,15 +66,6 @@ def convert(
         raise DatasetError(f"{folder}: wanted to write there, found: {error.strerror or error}") from error
     images = [image for training_set in by_split.values() for image in training_set.images]
     return Converted(path, len(images), sum(len(image.xyxy) for image in images), tuple(_losses(images, to)))
-
-
-def _refuse_itself(by_split: Mapping[str, TrainingSet], folder: Path) -> None:
-    """Replacing a data set must not remove what it is made from."""
-    home = folder.resolve()
-    for training_set in by_split.values():
-        for place in (training_set.path, *(image.path for image in training_set.images)):
-            if place.resolve().is_relative_to(home):
-                raise UsageError(f"{folder}: wanted a folder apart from the data, found {place} in it; name another")
 
 
 def _write(by_split: Mapping[str, TrainingSet], to: Format, folder: Path, mode: Mode) -> Path:

@@ -28,6 +28,7 @@ def voc_splits(folder: Path) -> tuple[str, ...]:
     Raises:
         DatasetError: none.
     """
+    _require_layout(folder)
     splits = tuple(split for split in SPLITS if (folder / "ImageSets" / "Main" / f"{split}.txt").is_file())
     if not splits:
         raise DatasetError(f"{folder}: wanted {', '.join(SPLITS)} lists in ImageSets/Main, found none; write one")
@@ -40,11 +41,7 @@ def voc_root(folder: Path, split: str) -> DataYaml:
     Raises:
         DatasetError: it has not that layout, or no such split.
     """
-    if not (folder / _LABELS).is_dir():
-        raise DatasetError(
-            f"{folder}: wanted a data.yaml, a COCO .json or a folder in VOC's layout (Annotations, JPEGImages, "
-            "ImageSets/Main), found another folder; describe it in a data.yaml"
-        )
+    _require_layout(folder)
     lists = folder / "ImageSets" / "Main"
     file = lists / f"{split}.txt"
     if not file.is_file():
@@ -52,6 +49,16 @@ def voc_root(folder: Path, split: str) -> DataYaml:
         raise DatasetError(f"{folder}: wanted the split {split!r} in {lists}, found: {there}; name one of these")
     root = folder.resolve()
     return DataYaml(folder, root, "voc", None, (Entry(root / "ImageSets" / "Main" / file.name),), ())
+
+
+def _require_layout(folder: Path) -> None:
+    if not (folder / _LABELS).is_dir():
+        described = folder / "data.yaml"
+        todo = f"did you mean {str(described)!r}?" if described.is_file() else "describe it in a data.yaml"
+        raise DatasetError(
+            f"{folder}: wanted a data.yaml, a COCO .json or a folder in VOC's layout (Annotations, JPEGImages, "
+            f"ImageSets/Main), found another folder; {todo}"
+        )
 
 
 def list_voc(data: DataYaml) -> Listing:

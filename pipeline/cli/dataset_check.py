@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one report per split. Returns 1 if anything is left out or changed; warnings alone give 0."""
     from detector.data.read import examine, split_names
-    from sinks.output_path import check_output
+    from detector.data.whole_file import write_whole
+    from pipeline.core.errors import SinkError
+    from sinks.output_path import check_output, write_failure
 
     if args.json:
         check_output(Path(args.json), exist_ok=args.exist_ok)
@@ -34,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     clean = all(report.clean and report.boxes for report in reports)
     if args.json:
         document = {"clean": clean, "splits": {report.split: report.to_dict() for report in reports}}
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        try:
+            write_whole(Path(args.json), json.dumps(document, indent=2) + "\n")
+        except OSError as error:
+            raise SinkError(write_failure(Path(args.json), error)) from error
     return CLEAN if clean else PROBLEMS

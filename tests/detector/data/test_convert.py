@@ -164,7 +164,7 @@ def test_nothing_of_the_users_is_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="wanted a new or empty folder"):
         convert({"train": dataset}, "yolo", new)
     read, _ = read_training_set(new / "data.yaml", "train", cache=False)
-    with pytest.raises(UsageError, match="wanted a folder apart from the data"):
+    with pytest.raises(UsageError, match="wanted a folder apart from the data set"):
         convert({"train": read}, "coco", new, exist_ok=True)
     assert all(image.path.is_file() for image in (*dataset.images, *read.images))
 

@@ -260,7 +260,8 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
         ("names: [cat, dog]\nnc: 3\ntrain: images/train\n", "nc is 3, but there are 2 names"),
         ("nc: 3\ntrain: a.json\n", "wanted `names` beside `nc: 3`"),
         ("names: [cat]\ntrain: images/trian\n", "train: wanted 'images/trian', .* did you mean '.*images/train'"),
-        ("names: [cat]\ntrain: image/train\n", "did you mean '.*/images'"),
+        ("names: [cat]\ntrain: image/train\n", "did you mean '.*/images/train'"),
+        ("names: [cat]\ntrain: image/tarin\n", "; in .* there is: a.json, data.yaml, images, labels"),
         ("names: [cat]\ntrain: ../images/train\n", "wanted '../images/train', .* did you mean 'images/train'"),
         ("names: [cat]\npath: nowhere\ntrain: images\n", "path: wanted 'nowhere', found nothing .*; in .* there is: "),
         ("names: [cat]\nlabel: labels\ntrain: images\n", "found 'label'; did you mean 'labels'"),
@@ -295,6 +296,7 @@ def test_a_key_of_another_program_is_a_warning(tmp_path: Path) -> None:
     [
         ("data.yml", r"wanted a data set, found no such file; did you mean '.*data\.yaml'"),
         ("images", "found another folder; describe it in a data.yaml"),
+        (".", r"found another folder; did you mean '.*data\.yaml'"),
         ("list.txt", r"found a \.txt file; describe the data in a data.yaml"),
     ],
 )
