@@ -61,10 +61,11 @@ def plot_history(rows: Sequence[EpochRow], path: Path) -> None:
     n_columns = 3 if len(panels) <= 6 else 4
     n_lines = math.ceil(len(panels) / n_columns)
     figure = new_figure(4.4 * n_columns, 3.2 * n_lines)
+    margin = max(0.5, 0.02 * len(rows))
     for place, draw in enumerate(panels, start=1):
         axes = figure.add_subplot(n_lines, n_columns, place)
         draw(axes, rows)
-        axes.set_xlabel("epoch")
+        axes.set(xlabel="epoch", xlim=(rows[0].epoch - margin, rows[-1].epoch + margin))
         axes.grid(alpha=0.3)
         whole_numbers(axes)
     save_png(figure, path)

@@ -110,7 +110,7 @@ def test_a_real_detector_on_real_pictures(tmp_path: Path, data_dir: Path) -> Non
     )
     first = replace(coco, images=coco.images[:40])
     weights = str(data_dir / "weights" / "yolox_nano.pth")
-    detector = YoloDetector(DetectorConfig(weights=weights, conf_thres=0.01, iou_thres=0.65, device="cpu", threads=2))
+    detector = YoloDetector(DetectorConfig(weights=weights, conf_thres=0.01, iou_thres=0.65, device="cpu", threads=1))
     curves = summarise(tmp_path, detector, first, first.class_names)
     detector.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == FILES
