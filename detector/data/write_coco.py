@@ -85,7 +85,9 @@ def coco_document(
         for label, fields in zip(labels, more, strict=True):
             annotations.append({"id": len(annotations) + 1, "image_id": position + 1, **label, **fields})
     categories = [{"id": number, "name": name} for number, name in zip(numbers, training_set.class_names, strict=True)]
-    return {"images": images, "annotations": annotations, "categories": categories}
+    # Tools that follow COCO's own files look for these two, empty or not.
+    head = {"info": {"description": "written by tracklight"}, "licenses": []}
+    return {**head, "images": images, "annotations": annotations, "categories": categories}
 
 
 def _annotations(image: TrainingImage, numbers: Sequence[int]) -> list[dict[str, Any]]:

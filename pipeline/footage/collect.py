@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from detector.data.output_folder import check_output_folder
+from detector.data.output_folder import check_apart, check_output_folder
 from pipeline.config.build import (
     LIVE_KINDS,
     build_detector,
@@ -99,6 +99,7 @@ class Collection:
         self._folder = folder
         self._clock = MonotonicClock()
         self._addresses = expand_sources(config.sources)
+        check_apart(folder, [Path(address.value) for address in self._addresses if address.kind not in LIVE_KINDS])
         self._sources = {
             source.source_id: LimitedSource(source, settings.duration_s)
             for source in build_sources(config, self._clock)
@@ -190,7 +191,7 @@ class Collection:
         """The detector if there is one, the class names of the data set, and their numbers in the detector."""
         section = self._config.detector
         if "weights" not in section:
-            yield None, tuple(map(str, detector_config(section).classes)), ()
+            yield None, tuple(dict.fromkeys(map(str, detector_config(section).classes))), ()
             return
         lowest = self._settings.unsure
         if self._tracking().get("kind") != "none":

@@ -54,6 +54,7 @@ class TrackMemory:
 
     def __init__(self) -> None:
         self._tracks: dict[int, _Sightings] = {}
+        self._cleared_at = 0
 
     def see(self, result: FrameResult) -> None:
         """Take note of the tracks of the next frame."""
@@ -65,8 +66,8 @@ class TrackMemory:
                 seen.count += 1
                 seen.confidence_sum += float(result.detections.confidence[row])
                 seen.last_frame = index
-        if index % FORGET_FRAMES == 0:
-            limit = index - FORGET_FRAMES
+        if index - self._cleared_at >= FORGET_FRAMES:
+            limit, self._cleared_at = index - FORGET_FRAMES, index
             self._tracks = {key: seen for key, seen in self._tracks.items() if seen.last_frame >= limit}
 
     def mean_confidence(self, track_id: int) -> float | None:

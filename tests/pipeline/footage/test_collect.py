@@ -182,6 +182,14 @@ def test_a_data_set_is_replaced_whole(moving: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_a_data_set_is_not_made_from_what_it_replaces(moving: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _collect([moving], out)
+    config = load_run_config(None, {"sources": [str(out / "images" / "train")]}, [])
+    with pytest.raises(UsageError, match="apart from the data set"):
+        Collection(config, FootageSettings(), out, exist_ok=True)
+
+
 @pytest.mark.parametrize(
     ("config", "told"),
     [
