@@ -14,6 +14,9 @@ from detector.data.training_set import Polygons, TrainingImage
 _ROUNDING_PX = 1.0
 """A box may reach this far over the edge without a word: decimals, and pixels counted from 1."""
 
+_SMALLEST_PX = 0.01
+"""A side within the image that is shorter is none: float32 and the decimals of label files could make it 0."""
+
 
 def checked(
     path: Path, shape_hw: tuple[int, int], raw: RawLabels, file: Path
@@ -72,11 +75,12 @@ def checked(
 def _fault(box: RawBox, shape_hw: tuple[int, int], file: Path) -> Problem | None:
     left, top, right, bottom = box.xyxy
     height, width = shape_hw
-    if right <= left or bottom <= top:
-        return Problem(Kind.NO_AREA, file, f"{_name(box)}{right - left:g} x {bottom - top:g} px; left out", box.line)
-    if right <= 0 or bottom <= 0 or left >= width or top >= height:
+    if right > left and bottom > top and (right <= 0 or bottom <= 0 or left >= width or top >= height):
         found = f"{left:.0f},{top:.0f} to {right:.0f},{bottom:.0f} px in an image of {width} x {height}"
         return Problem(Kind.OUTSIDE, file, f"{_name(box)}{found}; left out", box.line)
+    seen_width, seen_height = min(right, width) - max(left, 0), min(bottom, height) - max(top, 0)
+    if min(seen_width, seen_height) < _SMALLEST_PX:
+        return Problem(Kind.NO_AREA, file, f"{_name(box)}{right - left:g} x {bottom - top:g} px; left out", box.line)
     return None
 
 

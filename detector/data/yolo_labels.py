@@ -79,24 +79,28 @@ def _row(words: list[str], num_classes: int, shape_hw: tuple[int, int]) -> RawBo
         wanted = "wanted class cx cy w h, or class and an outline x y x y x y …"
         return Kind.COLUMNS, f"{wanted}; found {len(words)} columns"
     try:
-        values = np.array([float(word) for word in words])
+        class_number, *values = map(float, words)
     except ValueError:
         return Kind.NOT_A_NUMBER, f"wanted numbers, found {' '.join(words)[:60]!r}"
-    if not (np.abs(values) < _LIMIT).all():
+    # The comparison is False for NaN and infinity.
+    if not all(-_LIMIT < value < _LIMIT for value in (class_number, *values)):
         return Kind.NOT_A_NUMBER, f"wanted finite numbers, found {' '.join(words)[:60]!r}"
-    if values[0] != int(values[0]) or not 0 <= values[0] < num_classes:
+    class_id = int(class_number)
+    if class_id != class_number or not 0 <= class_id < num_classes:
         return Kind.UNKNOWN_CLASS, f"wanted a class from 0 to {num_classes - 1}, found {words[0]}"
-    if values[1:].max() > _FAR:
-        text = f"wanted fractions of the image, 0 to 1, found {values[1:].max():g}; left out (are these pixels?)"
-        return Kind.OUTSIDE, text
-    size = np.array([shape_hw[1], shape_hw[0]], np.float64)
-    points = values[1:].reshape(-1, 2) * size
-    if len(points) > 2:
-        outline = points.astype(np.float32)
-        return RawBox(int(values[0]), around((outline,)), outline=(outline,), area=area_of((outline,)))
-    left, top = (points[0] - points[1] / 2).tolist()
-    right, bottom = (points[0] + points[1] / 2).tolist()
-    return RawBox(int(values[0]), (left, top, right, bottom))
+    if max(values) > _FAR:
+        return (
+            Kind.OUTSIDE,
+            f"wanted fractions of the image, 0 to 1, found {max(values):g}; left out (are these pixels?)",
+        )
+    height, width = shape_hw
+    if len(values) > 4:
+        outline = np.array(values, np.float64).reshape(-1, 2) * (width, height)
+        rings = (outline.astype(np.float32),)
+        return RawBox(class_id, around(rings), outline=rings, area=area_of(rings))
+    x, y, half_width, half_height = values[0], values[1], values[2] / 2, values[3] / 2
+    left, right = (x - half_width) * width, (x + half_width) * width
+    return RawBox(class_id, (left, (y - half_height) * height, right, (y + half_height) * height))
 
 
 def _labels_of(named: NamedImage, entry: Entry) -> Path:
