@@ -105,16 +105,14 @@ class Collection:
             for source in build_sources(config, self._clock)
         }
         self._stopping = threading.Event()
-        self._lock = threading.Lock()
+        # Without a lock: a signal's handler runs in the very thread that sets it.
         self._runner: Runner | None = None
 
     def stop(self, *, at_once: bool = False) -> None:
         """Ask for the end: what was taken is kept, and the data set is finished. From any thread; idempotent."""
         self._stopping.set()
-        with self._lock:
-            runner = self._runner
-        if runner is not None:
-            runner.stop(at_once=at_once)
+        if self._runner is not None:
+            self._runner.stop(at_once=at_once)
 
     def run(self, watch: Watch) -> Collected:
         """Read all sources and write the data set, which is finished whatever happens after the first picture.
@@ -135,6 +133,7 @@ class Collection:
                 full=lambda name: self._sources[name].interrupt(),
             )
             errors: list[str] = []
+            pictures = dict.fromkeys(self._settings.shares, 0)
             status = "failed"
             try:
                 for batch in self._batches():
@@ -144,8 +143,8 @@ class Collection:
                     raise SourceError(errors[0])
                 status = "interrupted" if self._stopping.is_set() else "partial" if errors else "completed"
             finally:
-                # A run that fails before its first picture leaves the folder as it was.
-                if status != "failed" or len(folder):
+                # A run that fails or is stopped before its first picture leaves the folder as it was.
+                if len(folder) or status in ("completed", "partial"):
                     with _writing(self._folder):
                         pictures = folder.finish(self._facts(status, harvest, errors))
         return Collected(status, harvest.counts, pictures, tuple(errors), class_names)
@@ -163,8 +162,7 @@ class Collection:
         )
         sinks = [SinkBinding("pictures", harvest)]
         runner = Runner(batch, detector, tracker_factory(tracking), sinks, limits, self._clock)
-        with self._lock:
-            self._runner = runner
+        self._runner = runner
         if self._stopping.is_set():
             return []
         try:
@@ -207,7 +205,7 @@ class Collection:
     def _tracking(self) -> Section:
         """The tracker's section. A box that may be a label may begin a track too, unless the section says otherwise."""
         section = self._config.tracker
-        if section.get("kind") == "none":
+        if section.get("kind", "bytetrack") != "bytetrack":
             return section
         conf = self._settings.conf
         high = section.get("high_score", min(0.5, conf))

@@ -170,6 +170,14 @@ def test_a_run_that_fails_before_its_first_picture_changes_nothing(moving: Path,
     assert not (tmp_path / "new").exists()
 
 
+def test_a_run_that_is_stopped_before_its_first_picture_changes_nothing(moving: Path, tmp_path: Path) -> None:
+    collection = _collection([moving], tmp_path / "out")
+    collection.stop()
+    collected = collection.run(_quiet)
+    assert (collected.status, collected.pictures) == ("interrupted", {"train": 0, "val": 0})
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_data_set_is_replaced_whole(moving: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     _collect([moving], out, every_s=0.1)
