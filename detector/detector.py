@@ -74,7 +74,7 @@ class YoloDetector:
 
     Args:
         config: see DetectorConfig.
-        network: runs in place of the one that `config` names; for a network that is in no file, such as one in training.
+        network: runs in place of the one that `config` names; for one that is in no file, such as one in training.
 
     Raises:
         CheckpointError: the weights cannot be had or read.

@@ -25,6 +25,8 @@ _ONE_MATRIX = 512
 _BLOCK = 512
 """Rows of the IoU matrix that are worked on at a time: bounds memory to _BLOCK * candidates floats."""
 
+_FARTHEST_PX = 1e7
+
 _LATER = np.triu(np.ones((_BLOCK, _BLOCK), np.bool_), 1)
 
 
@@ -142,7 +144,8 @@ def _choose(rows: torch.Tensor, settings: NmsSettings) -> _Candidates:
     else:
         class_score, class_id = rows[:, 5:].max(dim=1)
         confidence = class_score * rows[:, 4]
-    wanted = confidence > settings.conf_thres
+    # A network that is not trained yet may speak of boxes beyond all numbers, whose overlaps nobody can compute.
+    wanted = (confidence > settings.conf_thres) & (cxcywh.abs() < _FARTHEST_PX).all(1)
     if settings.class_ids is not None:
         wanted &= torch.isin(class_id, torch.tensor(settings.class_ids, dtype=torch.int64, device=rows.device))
     cxcywh, confidence, class_id = cxcywh[wanted], confidence[wanted], class_id[wanted]

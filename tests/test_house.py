@@ -74,7 +74,7 @@ def test_run_pipeline_is_short() -> None:
 def test_every_configuration_folder_is_known() -> None:
     """Each file below configs/ is loaded by the test of its folder."""
     folders = {entry.name for entry in files("configs").iterdir() if entry.is_dir()}
-    assert folders - {"__pycache__"} <= {"models", "trackers", "pipelines"}
+    assert folders - {"__pycache__"} <= {"models", "trackers", "pipelines", "train", "data"}
 
 
 def test_no_text_names_a_machine_or_a_registry_host() -> None:

@@ -21,24 +21,26 @@ PAD = 114
 class AugmentConfig:
     """How much pictures are changed in training. Probabilities are per picture."""
 
-    mosaic: float = Field(1.0, ge=0, le=1, description="probability of putting several pictures together")
-    mosaic9: float = Field(0.0, ge=0, le=1, description="part of the mosaics that hold nine pictures in place of four")
-    mixup: float = Field(0.0, ge=0, le=1, description="probability of blending a mosaic with another one")
-    mixup_alpha: float = Field(8.0, gt=0, description="both parameters of the Beta distribution of the blend")
-    copy_paste: float = Field(0.0, ge=0, le=1, description="probability for each outlined object to be mirrored across")
-    paste_in: float = Field(0.0, ge=0, le=1, description="probability of pasting boxes of other pictures in")
-    hsv_h: float = Field(0.015, ge=0, le=0.5, description="change of hue, part of the circle")
-    hsv_s: float = Field(0.7, ge=0, le=1, description="change of saturation, part of the value")
-    hsv_v: float = Field(0.4, ge=0, le=1, description="change of brightness, part of the value")
-    degrees: float = Field(0.0, ge=0, le=180, description="rotation, up to this many degrees to either side")
-    translate: float = Field(0.2, ge=0, le=1, description="shift, part of the picture")
-    scale: tuple[float, float] = Field((0.5, 1.5), description="range of the size of things, 1 = as they are")
-    shear: float = Field(0.0, ge=0, lt=90, description="shear, degrees")
-    perspective: float = Field(0.0, ge=0, le=0.001, description="perspective, per px")
-    aspect: float = Field(1.0, ge=1, le=3, description="up to this many times wider or narrower, 1 = never")
-    flip_lr: float = Field(0.5, ge=0, le=1, description="probability of a mirror image")
-    flip_ud: float = Field(0.0, ge=0, le=1, description="probability of turning upside down")
-    grey: float = Field(0.0, ge=0, le=1, description="probability of a picture without colour")
+    mosaic: float = Field(default=1.0, ge=0, le=1, description="probability of putting several pictures together")
+    mosaic9: float = Field(
+        default=0.0, ge=0, le=1, description="part of the mosaics with nine pictures in place of four"
+    )
+    mixup: float = Field(default=0.0, ge=0, le=1, description="probability of blending a mosaic with another one")
+    mixup_alpha: float = Field(default=8.0, gt=0, description="both parameters of the Beta distribution of the blend")
+    copy_paste: float = Field(default=0.0, ge=0, le=1, description="probability of each outlined object to be mirrored")
+    paste_in: float = Field(default=0.0, ge=0, le=1, description="probability of pasting boxes of other pictures in")
+    hsv_h: float = Field(default=0.015, ge=0, le=0.5, description="change of hue, part of the circle")
+    hsv_s: float = Field(default=0.7, ge=0, le=1, description="change of saturation, part of the value")
+    hsv_v: float = Field(default=0.4, ge=0, le=1, description="change of brightness, part of the value")
+    degrees: float = Field(default=0.0, ge=0, le=180, description="rotation, up to this many degrees to either side")
+    translate: float = Field(default=0.2, ge=0, le=1, description="shift, part of the picture")
+    scale: tuple[float, float] = Field(default=(0.5, 1.5), description="range of the size of things, 1 = as they are")
+    shear: float = Field(default=0.0, ge=0, lt=90, description="shear, degrees")
+    perspective: float = Field(default=0.0, ge=0, le=0.001, description="perspective, per px")
+    aspect: float = Field(default=1.0, ge=1, le=3, description="up to this many times wider or narrower, 1 = never")
+    flip_lr: float = Field(default=0.5, ge=0, le=1, description="probability of a mirror image")
+    flip_ud: float = Field(default=0.0, ge=0, le=1, description="probability of turning upside down")
+    grey: float = Field(default=0.0, ge=0, le=1, description="probability of a picture without colour")
 
 
 def stretched(sample: Sample, rng: np.random.Generator, most: float) -> Sample:

@@ -1,6 +1,6 @@
 """Batches for training: which pictures, how changed, in worker processes.
 
-Every random number comes from (seed, epoch, number of the sample), so a batch is the same whatever the number of workers,
+Every random number comes from (seed, epoch, number of the sample): a batch is the same whatever the number of workers,
 and a run that was resumed goes on as if it had never stopped.
 """
 
@@ -82,7 +82,7 @@ class TrainingPictures(Dataset[tuple[Sample, int]]):
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, place: Place) -> tuple[Sample, int]:  # type: ignore[override]
+    def __getitem__(self, place: Place) -> tuple[Sample, int]:
         """The sample for one place of an epoch, and the index of its first picture."""
         epoch, number, index, side_hw = place
         rng = np.random.default_rng((self._seed, epoch, number))
@@ -164,8 +164,8 @@ class EpochBatches(Sampler[list[Place]]):
         self.epoch = 0
 
     def __len__(self) -> int:
-        # The last, smaller batch is left out: batch statistics of a few pictures are bad ones. A set that is smaller than
-        # a batch is one batch.
+        # The last, smaller batch is left out: batch statistics of a few pictures are bad ones. A set that is smaller
+        # than a batch is one batch.
         return max(1, len(self._shapes) // self._batch_size)
 
     def __iter__(self) -> Iterator[list[Place]]:

@@ -37,7 +37,7 @@ class Sample:
 
     @property
     def num_classes(self) -> int:
-        """nc."""
+        """Nc."""
         return self.region_classes.shape[1]
 
     @classmethod
@@ -49,7 +49,8 @@ class Sample:
             labels: what is in it, in px of the original.
             num_classes: nc.
         """
-        scale = np.array(image.shape[1::-1] * 2, np.float32) / np.array(labels.shape_hw[::-1] * 2, np.float32)
+        (height, width), (original_h, original_w) = image.shape[:2], labels.shape_hw
+        scale: FloatArray = np.array([width / original_w, height / original_h] * 2, np.float32)
         ignored = len(labels.ignore_xyxy)
         region_classes = np.ones((ignored + bool(labels.unlabelled), num_classes), np.bool_)
         regions = labels.ignore_xyxy * scale

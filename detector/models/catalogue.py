@@ -13,6 +13,7 @@ import yaml
 
 from detector.models import yolov7, yolox
 from detector.models.graph import Builder, DetectionModel, ModelInfo, Value
+from detector.preprocess import Preprocess
 from pipeline.core.errors import ConfigError
 
 STAGES: Mapping[str, Callable[..., Value]] = {
@@ -99,7 +100,8 @@ def build_from_rows(name: str, settings: Mapping[str, Any], *, num_classes: int,
                 raise ConfigError(f"{name}: row {number} {row}: {error}") from error
     side = settings["input_px"]
     family = settings["family"]
-    return DetectionModel(ModelInfo(name, family, form, num_classes, (side, side), family), builder)
+    preprocess: Preprocess = "yolox" if family == "yolox" else "yolov7"
+    return DetectionModel(ModelInfo(name, family, form, num_classes, (side, side), preprocess), builder)
 
 
 def _add_row(builder: Builder, row: Mapping[str, Any]) -> None:

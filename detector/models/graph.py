@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from detector.models.heads import YoloV7Head, YoloxHead
+from detector.preprocess import Preprocess
 from pipeline.core.errors import ConfigError, ShapeError
 
 Head = YoloV7Head | YoloxHead
@@ -130,7 +131,7 @@ class ModelInfo:
     form: str
     num_classes: int
     default_hw: tuple[int, int]
-    preprocess: str
+    preprocess: Preprocess
 
 
 class DetectionModel(nn.Module):
@@ -163,7 +164,7 @@ class DetectionModel(nn.Module):
         self.form = info.form
         self.num_classes = info.num_classes
         self.default_hw = info.default_hw
-        self.preprocess = info.preprocess
+        self.preprocess: Preprocess = info.preprocess
         self.strides: tuple[int, ...] = head.strides
         self.max_stride = max(value.stride for value in built.values)
         for name, module in built.modules.named_children():

@@ -1,7 +1,7 @@
 """Which predictions of an anchor-based head answer for which object.
 
-Candidates are anchors of a similar size in the cells around the object's centre. For training, a dynamic number of them is
-chosen per object by what the network predicts there (OTA: optimal transport assignment, in the simplified form of SimOTA).
+Candidates are anchors of a similar size in the cells around the object's centre. For training, a dynamic number of them
+is chosen per object by what the network predicts there (OTA: optimal transport assignment, as simplified in SimOTA).
 Source: YOLOv7 (arXiv 2207.02696), section 4.2; OTA (arXiv 2103.14259); YOLOX (arXiv 2107.08430), section 2.1.
 """
 
@@ -60,8 +60,8 @@ def candidates(
             two neighbours, 1 all four (for the coarse labels of auxiliary heads).
 
     Returns:
-        The candidates, by neighbour (own cell, left, upper, right, lower), anchor and box. A cell may stand in it twice, for
-        two objects.
+        The candidates, by neighbour (own cell, left, upper, right, lower), anchor and box. A cell may stand in it
+        twice, for two objects.
     """
     in_cells = boxes[:, 2:6] / stride
     ratio = in_cells[None, :, 2:] / anchors[:, None]
@@ -96,8 +96,8 @@ def assign_optimal_transport(
 ) -> list[Matches]:
     """Choose among the candidates of all levels those that fit best, each for one object.
 
-    An object gets as many predictions as the IoU of its `top_k` best ones adds up to, at least one; a prediction that two
-    objects want goes to the one that it costs less for. Cost: binary cross-entropy of the class score plus 3 times
+    An object gets as many predictions as the IoU of its `top_k` best ones adds up to, at least one; a prediction that
+    two objects want goes to the one that it costs less for. Cost: binary cross-entropy of the class score plus 3 times
     -log IoU.
 
     Args:
@@ -135,11 +135,8 @@ def assign_optimal_transport(
     if not chosen:
         return [m.select(m.target[:0]) for m in found]
     row, target = torch.cat(chosen), torch.cat(targets)
-    everything = Matches(
-        image, *(torch.cat([getattr(m, name) for m in found]) for name in ("anchor", "y", "x")), target=image
-    )
-    kept = everything.select(row)
-    kept = Matches(kept.image, kept.anchor, kept.y, kept.x, target)
+    anchor, y, x = (torch.cat([getattr(m, name) for m in found])[row] for name in ("anchor", "y", "x"))
+    kept = Matches(image[row], anchor, y, x, target)
     return [kept.select(level[row] == i) for i in range(len(found))]
 
 

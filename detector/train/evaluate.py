@@ -20,9 +20,7 @@ from detector.train.step import DetectionLoss, network_input
 from detector.validation import validate
 from pipeline.evaluation.coco_map import CocoMap
 
-UNCHANGED = AugmentConfig(
-    mosaic=0, hsv_h=0, hsv_s=0, hsv_v=0, translate=0, scale=(1, 1), flip_lr=0
-)
+UNCHANGED = AugmentConfig(mosaic=0, hsv_h=0, hsv_s=0, hsv_v=0, translate=0, scale=(1, 1), flip_lr=0)
 """Pictures as they are."""
 
 

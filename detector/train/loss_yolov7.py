@@ -29,15 +29,15 @@ class YoloV7LossConfig:
     The published values are those of configs/train.
     """
 
-    box: float = Field(0.05, ge=0, description="weight of 1 - CIoU")
-    obj: float = Field(0.7, ge=0, description="weight of objectness")
-    cls: float = Field(0.3, ge=0, description="weight of the classes")
-    obj_pw: float = Field(1.0, gt=0, description="weight of cells that hold something, in objectness")
-    cls_pw: float = Field(1.0, gt=0, description="weight of the right class against the wrong ones")
-    anchor_ratio: float = Field(4.0, gt=1, description="how many times larger or smaller than its anchor a box may be")
-    focal_gamma: float = Field(0.0, ge=0, description="focal loss, 0 = off")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="0 = classes are 0 and 1")
-    autobalance: bool = Field(False, description="let the weights of the levels follow their losses")
+    box: float = Field(default=0.05, ge=0, description="weight of 1 - CIoU")
+    obj: float = Field(default=0.7, ge=0, description="weight of objectness")
+    cls: float = Field(default=0.3, ge=0, description="weight of the classes")
+    obj_pw: float = Field(default=1.0, gt=0, description="weight of cells that hold something, in objectness")
+    cls_pw: float = Field(default=1.0, gt=0, description="weight of the right class against the wrong ones")
+    anchor_ratio: float = Field(default=4.0, gt=1, description="how many times off its anchor a box may be")
+    focal_gamma: float = Field(default=0.0, ge=0, description="focal loss, 0 = off")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="0 = classes are 0 and 1")
+    autobalance: bool = Field(default=False, description="let the weights of the levels follow their losses")
 
     def scaled(self, *, levels: int, num_classes: int, input_px: int) -> YoloV7LossConfig:
         """Weights for a network with these levels and classes at this input size."""

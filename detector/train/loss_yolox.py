@@ -49,7 +49,7 @@ class YoloxLoss:
             return self._loss([raw.float() for raw in raws], targets)
 
     def assign(self, raws: Sequence[torch.Tensor], targets: Targets) -> list[Assigned]:
-        """Per image the places (order level, y, x) that answer for its objects; `target` is a row of the batch's boxes."""
+        """Per image the places (order level, y, x) that answer for its objects; a target is a row of the batch."""
         outputs = torch.cat([raw.detach().float().flatten(2) for raw in raws], 2).transpose(1, 2)
         cells, strides = self._cells(raws)
         predicted = _decoded(outputs, cells, strides)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from detector.data.loader import Batch
+from detector.data.training_set import TrainingSet
+from detector.detector import YoloDetector
 from detector.train.history import EpochRow
 from detector.train.prepare import Labels, Network
 
@@ -52,5 +54,5 @@ class TrainObserver:
     def epoch_done(self, row: EpochRow, *, is_best: bool) -> None:
         """An epoch was trained, validated and saved."""
 
-    def finished(self, result: TrainResult, run: Any) -> None:
-        """All epochs are done."""
+    def finished(self, result: TrainResult, detector: YoloDetector, val: TrainingSet) -> None:
+        """All epochs are done; `detector` has the best weights."""

@@ -11,7 +11,7 @@ from detector.data.read import read_training_set
 from detector.data.report import Report
 from detector.data.training_set import TrainingSet
 from detector.models import DetectionModel, build_model
-from detector.train.anchors import AnchorCheck, box_sizes, checked_anchors
+from detector.train.anchors import AnchorCheck, box_sizes, checked_anchors, set_anchors
 from detector.train.config import FROM_SCRATCH, TrainConfig
 from detector.train.transfer import TransferReport, transfer_weights
 from detector.zoo import resolve_weights
@@ -76,19 +76,14 @@ def build_network(config: TrainConfig, train: TrainingSet) -> Network:
     name = config.model or (source.header.model if source else "")
     torch.manual_seed(config.seed)
     model = build_model(name, num_classes=len(train.class_names), form="training")
-    if config.img_size is not None:
-        side = config.img_size
-    else:
-        side = max(source.input_hw) if source else max(model.default_hw)
+    side = config.img_size or max(source.input_hw if source else model.default_hw)
     side = -(-side // model.max_stride) * model.max_stride
     transfer = transfer_weights(model, train.class_names, source) if source else None
     anchors = None
     if model.anchors is not None:
         if source is None:
             # The anchors of the rows are meant for the network's own input size.
-            scale = side / max(model.default_hw)
-            model.detection_head.anchors.mul_(scale)  # type: ignore[union-attr]
-            model.detection_head.anchor_grid.mul_(scale)  # type: ignore[union-attr]
+            set_anchors(model, (model.anchors * (side / max(model.default_hw))).numpy())
         anchors = checked_anchors(
             model, box_sizes(train.images, (side, side)), seed=config.seed, least_recall=config.anchor_recall
         )
@@ -99,4 +94,3 @@ def _start_weights(config: TrainConfig) -> LoadedCheckpoint | None:
     if config.weights.lower() == FROM_SCRATCH:
         return None
     return load_checkpoint(resolve_weights(config.weights))
-

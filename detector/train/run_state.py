@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -37,14 +36,18 @@ def load_state(folder: Path) -> dict[str, Any]:
     """
     path = folder / STATE_FILE
     if not path.is_file():
-        raise CheckpointError(f"{folder}: wanted the folder of a training run with a {STATE_FILE}, found none; start anew")
+        raise CheckpointError(
+            f"{folder}: wanted the folder of a training run with a {STATE_FILE}, found none; start anew"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the reader of damaged bytes raises whatever it stumbles over
         raise CheckpointError(f"{path}: wanted the state of a run, found a damaged file ({error})") from error
     version = state.get("format_version") if isinstance(state, dict) else None
     if version != FORMAT_VERSION:
-        raise CheckpointError(f"{path}: wanted a state of format {FORMAT_VERSION}, found {version}; use the program that wrote it")
+        raise CheckpointError(
+            f"{path}: wanted a state of format {FORMAT_VERSION}, found {version}; use the program that wrote it"
+        )
     return dict(state)
 
 

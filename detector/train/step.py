@@ -11,7 +11,6 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from detector.data.loader import Batch
-from detector.models import DetectionModel
 from detector.preprocess import Preprocess
 from detector.train.ema import ModelEma
 from detector.train.loss_yolov7 import YoloV7Loss
@@ -42,7 +41,6 @@ class Stepper:
         ema: the average that follows.
         precision: fp32, bf16 or fp16 (with loss scaling, on a GPU).
         channels_last: NHWC memory layout of the images.
-        preprocess: which range and order of colours the network takes.
         clip_grad_norm: longest gradient, 0 = any.
         world: processes that train together; their gradients are averaged, so the loss is multiplied by this.
     """
@@ -56,7 +54,6 @@ class Stepper:
         *,
         precision: str,
         channels_last: bool,
-        preprocess: Preprocess,
         clip_grad_norm: float = 0.0,
         world: int = 1,
     ) -> None:
@@ -68,12 +65,14 @@ class Stepper:
         self._dtype = _AUTOCAST[precision]
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=precision == "fp16")
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
-        self._preprocess = preprocess
+        self._preprocess = ema.model.preprocess
         self._clip = clip_grad_norm
         self._world = world
         self._summed = 0
 
-    def step(self, batch: Batch, settings: StepSettings, *, last: bool, side_scale: float = 1.0, stride: int = 32) -> Loss:
+    def step(
+        self, batch: Batch, settings: StepSettings, *, last: bool, side_scale: float = 1.0, stride: int = 32
+    ) -> Loss:
         """Learn from one batch.
 
         Args:

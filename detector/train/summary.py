@@ -23,7 +23,7 @@ _MAX_PICTURES = 16
 
 
 def summarise(folder: Path, detector: ImageDetector, dataset: LabelledImages, names: Sequence[str]) -> PrecisionRecall:
-    """Run a detector over a validation set and write pr_curve.png, confidence.png, confusion.png and predictions.png.
+    """Run a detector over a validation set and write pr_curve.png, confidence.png, confusion.png and predictions.jpg.
 
     Classes are matched by name; boxes of classes that the data have not are left out. A box in a crowd, or in another
     ignored place, that belongs to no label counts neither for nor against.
@@ -72,7 +72,7 @@ def summarise(folder: Path, detector: ImageDetector, dataset: LabelledImages, na
     plot_precision_recall(curves, names, folder / "pr_curve.png")
     plot_confidence(curves, names, folder / "confidence.png")
     plot_confusion(confusion.matrix, names, folder / "confusion.png")
-    draw_predictions(compared, names, folder / "predictions.png", _MAX_PICTURES)
+    draw_predictions(compared, names, folder / "predictions.jpg", _MAX_PICTURES)
     return curves
 
 

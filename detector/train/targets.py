@@ -25,9 +25,7 @@ class Targets:
     @classmethod
     def of_boxes(cls, boxes: torch.Tensor, num_classes: int) -> Targets:
         """Complete labels: no regions."""
-        return cls(
-            boxes, boxes.new_zeros((0, 5)), torch.zeros((0, num_classes), dtype=torch.bool, device=boxes.device)
-        )
+        return cls(boxes, boxes.new_zeros((0, 5)), torch.zeros((0, num_classes), dtype=torch.bool, device=boxes.device))
 
     def to(self, device: torch.device) -> Targets:
         """The same on a device."""

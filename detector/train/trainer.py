@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,22 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from detector.backends.eager import choose_device
-from detector.checkpoint import save_checkpoint
+from detector.checkpoint import load_checkpoint, save_checkpoint
 from detector.data.image_store import ImageStore
 from detector.data.loader import Batch, EpochBatches, TrainingPictures, training_loader
-from detector.models import DetectionModel
 from detector.train.config import TrainConfig
 from detector.train.distributed import Team, team
 from detector.train.ema import ModelEma
+from detector.train.epoch_figures import EpochFigures
 from detector.train.evaluate import Evaluator, Measured, better
 from detector.train.history import EpochRow, History
 from detector.train.loss_yolov7 import Assignment, YoloV7Loss
 from detector.train.loss_yolox import YoloxLoss
 from detector.train.observer import BatchNews, TrainObserver
 from detector.train.optimiser import build_optimiser, freeze, hold_frozen_norms, scaled_weight_decay
-from detector.train.prepare import Labels, Network, build_network, read_labels
+from detector.train.prepare import build_network, read_labels
 from detector.train.run_state import load_state, save_state
-from detector.train.schedule import StepSettings, accumulated_batches, settings_at
+from detector.train.schedule import StepSettings, settings_at
 from detector.train.schedule_yolox import yolox_warm_cosine
 from detector.train.step import DetectionLoss, NonFiniteLoss, Stepper, choose_precision
 from pipeline.core.errors import ConfigError, TrainingError
@@ -74,7 +73,7 @@ def train(
 
     Args:
         config: what to train, on what, and how.
-        folder: what the run writes goes here: weights/best.safetensors, weights/last.safetensors, state.pt, results.csv.
+        folder: what the run writes goes here: weights/ (best and last), state.pt, results.csv.
         observer: told what happens.
         resume: go on with the run that `folder` holds, which must have had the same settings.
 
@@ -136,9 +135,7 @@ class _Run:
         elif processes.leads:
             self.history.truncate_after(0)
         pictures = self._pictures()
-        self.loader = training_loader(
-            pictures, self.batches, workers=config.workers, pin_memory=device.type == "cuda"
-        )
+        self.loader = training_loader(pictures, self.batches, workers=config.workers, pin_memory=device.type == "cuda")
 
     def fit(self) -> TrainResult:
         """All epochs that are left."""
@@ -150,8 +147,9 @@ class _Run:
                 self._end_epoch(figures, began)
             self.team.wait()
         result = TrainResult(self.folder, self.folder / BEST, self.folder / LAST, tuple(self.history.rows))
-        if self.team.leads:
-            self.observer.finished(result, self)
+        if self.evaluator is not None:
+            best = load_checkpoint(result.best).model
+            self.observer.finished(result, self.evaluator.detector(best), self.labels.val)
         return result
 
     @property
@@ -159,15 +157,17 @@ class _Run:
         """Whether the epoch that comes has neither mosaic nor mixing."""
         return self.epoch >= self.config.epochs - self.config.plain_epochs
 
-    def _train_epoch(self) -> _EpochFigures:
+    def _train_epoch(self) -> EpochFigures:
         config = self.config
         self.model.train()
         hold_frozen_norms(self.model)
         if isinstance(self.stepper.loss, YoloxLoss):
             self.stepper.loss.with_l1 = self.plain and config.plain_epochs > 0
         self.batches.epoch = self.epoch
-        scales = np.random.default_rng((config.seed, self.epoch, 1 << 31)).uniform(*config.multi_scale, self.steps_per_epoch)
-        figures = _EpochFigures()
+        scales = np.random.default_rng((config.seed, self.epoch, 1 << 31)).uniform(
+            *config.multi_scale, self.steps_per_epoch
+        )
+        figures = EpochFigures()
         waiting_since = time.perf_counter()
         for number, batch in enumerate(self.loader):
             figures.waited += time.perf_counter() - waiting_since
@@ -175,7 +175,11 @@ class _Run:
             is_last = number + 1 == self.steps_per_epoch
             try:
                 loss = self.stepper.step(
-                    batch, settings, last=is_last, side_scale=float(scales[number]), stride=self.network.model.max_stride
+                    batch,
+                    settings,
+                    last=is_last,
+                    side_scale=float(scales[number]),
+                    stride=self.network.model.max_stride,
                 )
             except NonFiniteLoss as error:
                 raise self._lost(batch, number, error) from error
@@ -188,7 +192,7 @@ class _Run:
             )
         return figures
 
-    def _end_epoch(self, figures: _EpochFigures, began: float) -> None:
+    def _end_epoch(self, figures: EpochFigures, began: float) -> None:
         """Validate, save, tell. Written in an order in which a kill at any moment loses nothing but this epoch."""
         config = self.config
         measured: Measured | None = None
@@ -310,7 +314,6 @@ class _Run:
             ModelEma(self.model, config.ema_decay, config.ema_ramp),
             precision=choose_precision(config.precision, self.device),
             channels_last=config.channels_last,
-            preprocess=self.model.preprocess,
             clip_grad_norm=config.clip_grad_norm,
             world=self.team.world,
         )
@@ -322,7 +325,9 @@ class _Run:
             self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
         if self.team.world == 1:
             return self.model
-        return DistributedDataParallel(self.model, device_ids=[self.device.index] if self.device.type == "cuda" else None)
+        return DistributedDataParallel(
+            self.model, device_ids=[self.device.index] if self.device.type == "cuda" else None
+        )
 
     def _loss(self, assignment: Assignment) -> DetectionLoss:
         model, config = self.model, self.config
@@ -386,37 +391,9 @@ class _Run:
             path,
         )
         return TrainingError(
-            f"epoch {self.epoch + 1}, batch {number + 1}: wanted a finite loss, found {error}; the batch and the weights are "
-            f"in {path}; take a lower learning rate (--set schedule.lr=...) or --precision fp32"
+            f"epoch {self.epoch + 1}, batch {number + 1}: wanted a finite loss, found {error}; the batch and the "
+            f"weights are in {path}; take a lower learning rate (--set schedule.lr=...) or --precision fp32"
         )
-
-
-class _EpochFigures:
-    """Sums over one epoch."""
-
-    def __init__(self) -> None:
-        self.waited = 0.0
-        self.lr = 0.0
-        self._began = time.perf_counter()
-        self._images = 0
-        self._batches = 0
-        self._sums: dict[str, torch.Tensor] = defaultdict(lambda: torch.zeros(()))
-
-    def add(self, images: int, parts: dict[str, torch.Tensor], settings: StepSettings) -> None:
-        self._images += images
-        self._batches += 1
-        self.lr = settings.lr_other
-        for name, value in parts.items():
-            self._sums[name] = self._sums[name].to(value.device) + value
-
-    def losses(self) -> dict[str, float]:
-        return {name: float(value) / self._batches for name, value in self._sums.items()}
-
-    def rate(self) -> float:
-        return self._images / max(time.perf_counter() - self._began, 1e-9)
-
-    def wait_share(self) -> float:
-        return self.waited / max(time.perf_counter() - self._began, 1e-9)
 
 
 def _number(value: float | None) -> float:

@@ -22,6 +22,7 @@ VERBS = {
     "run": "detect and track in files, cameras and streams; write video, tracks and a report",
     "val": "average precision of a detector on a labelled data set",
     "train": "train or fine-tune a detector",
+    "dataset": "make, check, convert, split and plot data sets",
     "models": "the models: size, cost, published accuracy, licence, whether they are on disk",
     "check": "check a configuration without running it, and print it in full",
     "doctor": "versions, devices, codecs and extras of this machine",
@@ -29,7 +30,6 @@ VERBS = {
 """Verbs that work; each is the module of that name beside this one, with `add_arguments(parser)` and `run(args)`."""
 
 LATER_VERBS = {
-    "dataset": "make, check, convert and split data sets",
     "export": "write a model for another runtime",
     "bench": "measure stages and the whole pipeline",
     "zones": "draw lines and zones on a picture of a source",

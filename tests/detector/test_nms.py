@@ -251,3 +251,11 @@ def test_cpu_and_gpu_keep_the_same_boxes() -> None:
         on_cpu = non_max_suppression(predictions, NmsSettings(conf_thres=0.01))[0]
         np.testing.assert_array_equal(on_gpu.class_id, on_cpu.class_id)
         np.testing.assert_allclose(on_gpu.xyxy, on_cpu.xyxy, atol=1e-3)
+
+
+def test_boxes_beyond_all_numbers_are_left_out() -> None:
+    rows = torch.tensor(
+        [[10.0, 10, 4, 4, 0.9, 0.9], [10.0, 10, float("inf"), 4, 0.9, 0.9], [5.0, 5, 1e30, 1e30, 0.9, 0.9]]
+    )
+    [kept] = non_max_suppression(torch.cat([rows, torch.full((1, 6), float("nan"))])[None], NmsSettings())
+    assert kept.xyxy.tolist() == [[8, 8, 12, 12]]

@@ -27,7 +27,9 @@ from detector.data.training_set import TrainingImage
 NC = 3
 
 
-def _scene(height: int, width: int, box: tuple[int, int, int, int], *, class_id: int = 1, region: bool = False) -> Sample:
+def _scene(
+    height: int, width: int, box: tuple[int, int, int, int], *, class_id: int = 1, region: bool = False
+) -> Sample:
     """A white object on black, with its box, its outline and perhaps a region at the same place."""
     image = np.zeros((height, width, 3), np.uint8)
     x1, y1, x2, y2 = box
@@ -190,7 +192,9 @@ def test_labels_are_scaled_with_the_picture() -> None:
     assert sample.outlines[0][0].tolist() == [[20, 10], [40, 30], [20, 30]]
 
 
-@pytest.mark.parametrize("change", [lambda s, r: mosaic([s] * 4, 32, r), lambda s, r: random_affine(s, (32, 32), AugmentConfig(), r)])
+@pytest.mark.parametrize(
+    "change", [lambda s, r: mosaic([s] * 4, 32, r), lambda s, r: random_affine(s, (32, 32), AugmentConfig(), r)]
+)
 def test_pictures_without_labels_pass(change: Callable[[Sample, np.random.Generator], Sample]) -> None:
     nothing = Sample(
         np.zeros((32, 32, 3), np.uint8),

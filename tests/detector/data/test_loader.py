@@ -36,7 +36,9 @@ def tiny_set(tmp_path: Path) -> TrainingSet:
     return TrainingSet(tmp_path / "data.yaml", ("a", "b"), tuple(images), (0, 1))
 
 
-def _epoch(data: TrainingSet, *, epoch: int = 0, workers: int = 0, augment: AugmentConfig | None = None, plain: int = 99) -> list[Batch]:
+def _epoch(
+    data: TrainingSet, *, epoch: int = 0, workers: int = 0, augment: AugmentConfig | None = None, plain: int = 99
+) -> list[Batch]:
     pictures = TrainingPictures(data, ImageStore(data.images, 64), augment or AugmentConfig(), 7, plain)
     batches = EpochBatches([image.shape_hw for image in data.images], 4, 64, 32, 7)
     batches.epoch = epoch

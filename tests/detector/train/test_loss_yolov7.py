@@ -120,15 +120,15 @@ def _small(seed: int = 0, hw: tuple[int, int] = (96, 160), nc: int = 3) -> tuple
     raws = [
         torch.randn(2, 3, hw[0] // s, hw[1] // s, 5 + nc, generator=generator, requires_grad=True) for s in (8, 16, 32)
     ]
-    boxes = torch.tensor([[0, 1, 40.0, 30.0, 25.0, 40.0], [1, 2, 120.0, 70.0, 60.0, 50.0], [1, 0, 20.0, 60.0, 18.0, 12.0]])
+    boxes = torch.tensor(
+        [[0, 1, 40.0, 30.0, 25.0, 40.0], [1, 2, 120.0, 70.0, 60.0, 50.0], [1, 0, 20.0, 60.0, 18.0, 12.0]]
+    )
     return raws, boxes
 
 
 def _loss(nc: int = 3, **settings: Any) -> YoloV7Loss:
     assignment = settings.pop("assignment", "ota")
-    return YoloV7Loss(
-        YoloV7LossConfig(**settings), _anchors("yolov7-tiny"), (8, 16, 32), nc, assignment=assignment
-    )
+    return YoloV7Loss(YoloV7LossConfig(**settings), _anchors("yolov7-tiny"), (8, 16, 32), nc, assignment=assignment)
 
 
 def test_images_need_not_be_square() -> None:
@@ -139,7 +139,9 @@ def test_images_need_not_be_square() -> None:
     loss = _loss()
     narrow_matches, _ = loss.match([raw.detach() for raw in raws], Targets.of_boxes(boxes, 3))
     wide_matches, _ = loss.match(wide, Targets.of_boxes(boxes, 3))
-    chosen = [[row for row in _as_rows(level) if row[3] < raw.shape[3]] for level, raw in zip(wide_matches, raws, strict=True)]
+    chosen = [
+        [row for row in _as_rows(level) if row[3] < raw.shape[3]] for level, raw in zip(wide_matches, raws, strict=True)
+    ]
     assert chosen == [_as_rows(level) for level in narrow_matches]
     assert sum(map(len, chosen)) > 0
 

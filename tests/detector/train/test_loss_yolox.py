@@ -41,7 +41,9 @@ def test_assignment_of_the_reference(case: dict[str, Any]) -> None:
     loss = YoloxLoss(case["nc"], STRIDES)
     first = 0
     matched = 0
-    for found, wanted, labels in zip(loss.assign(_raws(case), _targets(case)), case["assign"], case["labels"], strict=True):
+    for found, wanted, labels in zip(
+        loss.assign(_raws(case), _targets(case)), case["assign"], case["labels"], strict=True
+    ):
         matched += len(found.place)
         if wanted is None:
             assert len(found.place) == 0

@@ -19,7 +19,7 @@ from pipeline.evaluation.dataset import LabelledImage, LabelledImages
 
 pytest.importorskip("matplotlib")
 
-FILES = ["confidence.png", "confusion.png", "pr_curve.png", "predictions.png"]
+FILES = ["confidence.png", "confusion.png", "pr_curve.png", "predictions.jpg"]
 HERE, CROWD, ELSEWHERE = (10, 10, 30, 30), (50, 50, 90, 90), (5, 60, 25, 80)
 
 
