@@ -171,6 +171,7 @@ class DetectionModel(nn.Module):
             self.add_module(name, module)
         self._layers = built.layers
         self._maps = [value.number for value in maps]
+        self._map_channels = tuple(value.channels for value in maps[: len(head.strides)])
 
     @property
     def detection_head(self) -> Head:
@@ -202,6 +203,19 @@ class DetectionModel(nn.Module):
         Raises:
             ShapeError: height or width is no multiple of `max_stride`.
         """
+        return self.detection_head.raw(self.maps(images))
+
+    @property
+    def map_channels(self) -> tuple[int, ...]:
+        """Channels of what the head reads at each lead level."""
+        return self._map_channels
+
+    def maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """What the head reads: (b, c, ny, nx) of all lead levels, and of the auxiliary ones if it is in training mode.
+
+        Raises:
+            ShapeError: height or width is no multiple of `max_stride`.
+        """
         height, width = images.shape[2:]
         if height % self.max_stride or width % self.max_stride:
             raise ShapeError(
@@ -219,7 +233,7 @@ class DetectionModel(nn.Module):
             for i in layer.inputs:
                 if last_reader[i] == number:
                     values.pop(i, None)  # let its memory go; a layer may read a value twice
-        return head.raw([values[i] for i in maps])
+        return [values[i] for i in maps]
 
     def _last_readers(self, maps: Sequence[int], with_aux: bool) -> dict[int, int]:
         """For each value the number of the last layer that reads it; the head comes behind all layers."""

@@ -59,6 +59,8 @@ class TrainConfig:
     )
     ema_decay: float = Field(default=0.9999, ge=0, lt=1, description="of the averaged weights")
     ema_ramp: float = Field(default=2000.0, gt=0, description="steps until the average has its full length")
+    teacher: str | None = Field(default=None, description="a trained network whose features are imitated: file or name")
+    teacher_weight: float = Field(default=0.5, ge=0, description="of the imitation beside the loss of the labels")
     anchor_recall: float = Field(default=0.98, ge=0, le=1, description="anchors that reach fewer boxes are fitted anew")
     patience: int = Field(default=0, ge=0, description="stop after so many epochs without a better one, 0 = never")
     val_every: int = Field(default=1, ge=1, description="epochs from one validation to the next, and the last")

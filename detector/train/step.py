@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from detector.data.loader import Batch
 from detector.preprocess import Preprocess
+from detector.train.distil import ImitatingNetwork, Teacher
 from detector.train.ema import ModelEma
 from detector.train.loss_yolov7 import YoloV7Loss
 from detector.train.loss_yolox import YoloxLoss
@@ -21,7 +24,20 @@ from detector.train.targets import Loss, Targets
 
 DetectionLoss = YoloV7Loss | YoloxLoss
 
-_AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """How a step computes.
+
+    Attributes:
+        precision: fp32, bf16 or fp16 (with loss scaling, on a GPU).
+        channels_last: NHWC memory layout of the images.
+    """
+
+    precision: str
+    channels_last: bool
 
 
 class NonFiniteLoss(ArithmeticError):
@@ -35,13 +51,13 @@ class Stepper:
     """Trains a network batch by batch.
 
     Args:
-        network: what is trained, perhaps wrapped for several GPUs.
+        network: the detector, or an ImitatingNetwork around it; perhaps wrapped for several GPUs.
         loss: of its raw maps.
         optimiser: with groups of `build_optimiser`.
         ema: the average that follows.
-        precision: fp32, bf16 or fp16 (with loss scaling, on a GPU).
-        channels_last: NHWC memory layout of the images.
+        arithmetic: precision and memory layout.
         clip_grad_norm: longest gradient, 0 = any.
+        teacher: whose features an ImitatingNetwork imitates.
         world: processes that train together; their gradients are averaged, so the loss is multiplied by this.
     """
 
@@ -52,21 +68,23 @@ class Stepper:
         optimiser: Optimizer,
         ema: ModelEma,
         *,
-        precision: str,
-        channels_last: bool,
+        arithmetic: Arithmetic,
         clip_grad_norm: float = 0.0,
+        teacher: Teacher | None = None,
         world: int = 1,
     ) -> None:
         self.network = network
         self.loss = loss
         self.optimiser = optimiser
         self.ema = ema
+        self._inner = network.module if isinstance(network, DistributedDataParallel) else network
         self._device = next(network.parameters()).device
-        self._dtype = _AUTOCAST[precision]
-        self._scaler = torch.amp.GradScaler(self._device.type, enabled=precision == "fp16")
-        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        self._dtype = AUTOCAST[arithmetic.precision]
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=arithmetic.precision == "fp16")
+        self._layout = torch.channels_last if arithmetic.channels_last else torch.contiguous_format
         self._preprocess = ema.model.preprocess
         self._clip = clip_grad_norm
+        self._teacher = teacher
         self._world = world
         self._summed = 0
 
@@ -91,8 +109,8 @@ class Stepper:
             images, targets = resized(images, targets, side_scale, stride)
         apply(self.optimiser, settings)
         with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
-            raws = self.network(images)
-        loss = self.loss(raws, targets)
+            outputs = self.network(images)
+        loss = self._loss_of(outputs, images, targets)
         if not bool(torch.isfinite(loss.total.detach())):
             raise NonFiniteLoss({name: float(value) for name, value in loss.parts.items()})
         self._scaler.scale(loss.total * self._world).backward()
@@ -102,12 +120,37 @@ class Stepper:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the loss scaling."""
-        return self._scaler.state_dict()
+        """All that changes from step to step, but for the student's own weights."""
+        return {
+            "ema": self.ema.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "balance": list(self.loss.balance) if isinstance(self.loss, YoloV7Loss) else [],
+            "adapters": self._adapters().state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`."""
-        self._scaler.load_state_dict(state)
+        self.ema.load_state_dict(state["ema"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+        self._adapters().load_state_dict(state["adapters"])
+        if isinstance(self.loss, YoloV7Loss):
+            self.loss.balance = list(state["balance"])
+
+    def _adapters(self) -> nn.Module:
+        """From the student's features to the teacher's; empty without a teacher."""
+        return self._inner.adapters if isinstance(self._inner, ImitatingNetwork) else nn.ModuleList()
+
+    def _loss_of(self, outputs: Any, images: torch.Tensor, targets: Targets) -> Loss:
+        if self._teacher is None:
+            return self.loss(outputs, targets)
+        raws, features = outputs
+        loss = self.loss(raws, targets)
+        imitation = self._teacher.loss(features, images)
+        # The YOLOv7 loss is per image and then multiplied by the batch; that of YOLOX is not.
+        share = imitation * (len(images) if isinstance(self.loss, YoloV7Loss) else 1)
+        return Loss(loss.total + share, {**loss.parts, "teacher": imitation.detach()})
 
     def _update(self) -> None:
         if self._clip:
@@ -116,7 +159,8 @@ class Stepper:
         self._scaler.step(self.optimiser)
         self._scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
-        self.ema.update(self.network)  # type: ignore[arg-type]
+        student = self._inner.student if isinstance(self._inner, ImitatingNetwork) else self._inner
+        self.ema.update(student)  # type: ignore[arg-type]
         self._summed = 0
 
 

@@ -11,28 +11,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from detector.backends.eager import choose_device
 from detector.checkpoint import load_checkpoint, save_checkpoint
 from detector.data.image_store import ImageStore
 from detector.data.loader import Batch, EpochBatches, TrainingPictures, training_loader
+from detector.train.assemble import build_stepper, detection_loss, with_synchronised_norms
 from detector.train.config import TrainConfig
 from detector.train.distributed import Team, team
-from detector.train.ema import ModelEma
 from detector.train.epoch_figures import EpochFigures
 from detector.train.evaluate import Evaluator, Measured, better
 from detector.train.history import EpochRow, History
-from detector.train.loss_yolov7 import Assignment, YoloV7Loss
 from detector.train.loss_yolox import YoloxLoss
 from detector.train.observer import BatchNews, TrainObserver
-from detector.train.optimiser import build_optimiser, freeze, hold_frozen_norms, scaled_weight_decay
+from detector.train.optimiser import hold_frozen_norms
 from detector.train.prepare import build_network, read_labels
 from detector.train.run_state import load_state, save_state
 from detector.train.schedule import StepSettings, settings_at
 from detector.train.schedule_yolox import yolox_warm_cosine
-from detector.train.step import DetectionLoss, NonFiniteLoss, Stepper, choose_precision
+from detector.train.step import NonFiniteLoss
 from pipeline.core.errors import ConfigError, TrainingError
 
 _log = logging.getLogger(__name__)
@@ -118,13 +115,15 @@ class _Run:
         self.observer.network_built(self.network)
         self.side = self.network.side
         self.model = self.network.model.to(device)
+        if config.sync_bn:
+            self.model = with_synchronised_norms(self.model, device)
         if config.channels_last:
             self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.batches = self._batches()
         self.steps_per_epoch = len(self.batches)
         if state is not None:
             self.model.load_state_dict(state["model"])  # anchors too, which the loss takes from the model
-        self.stepper = self._stepper()
+        self.stepper = build_stepper(self.model, config, self.side, device, processes)
         self.evaluator = self._evaluator() if processes.leads else None
         self.history = History(folder / RESULTS_FILE)
         self.epoch = 0
@@ -244,10 +243,7 @@ class _Run:
             "best": self.best,
             "best_epoch": self.best_epoch,
             "model": self.model.state_dict(),
-            "ema": self.stepper.ema.state_dict(),
-            "optimiser": self.stepper.optimiser.state_dict(),
-            "scaler": self.stepper.state_dict(),
-            "balance": list(getattr(self.stepper.loss, "balance", ())),
+            "stepper": self.stepper.state_dict(),
             "rng": torch.get_rng_state(),
             "class_names": list(self.labels.train.class_names),
             "network": self.model.name,
@@ -257,11 +253,7 @@ class _Run:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.epoch, self.best, self.best_epoch = state["epoch"], state["best"], state["best_epoch"]
-        self.stepper.ema.load_state_dict(state["ema"])
-        self.stepper.optimiser.load_state_dict(state["optimiser"])
-        self.stepper.load_state_dict(state["scaler"])
-        if isinstance(self.stepper.loss, YoloV7Loss):
-            self.stepper.loss.balance = list(state["balance"])
+        self.stepper.load_state_dict(state["stepper"])
         torch.set_rng_state(state["rng"])
         if self.team.leads:
             self.history.truncate_after(self.epoch)
@@ -294,59 +286,13 @@ class _Run:
         plain_from = config.epochs - config.plain_epochs
         return TrainingPictures(train_set, store, config.augment, config.seed, plain_from)
 
-    def _stepper(self) -> Stepper:
-        config = self.config
-        if config.freeze:
-            freeze(self.model, config.freeze)
-        nominal = config.schedule.nominal_batch
-        optimiser = build_optimiser(
-            self.model,
-            name=config.optimiser,
-            lr=config.schedule.lr,
-            momentum=config.schedule.momentum,
-            weight_decay=scaled_weight_decay(config.weight_decay, config.batch_size, nominal),
-            nesterov=config.nesterov,
-        )
-        return Stepper(
-            self._wrapped(),
-            self._loss("ota"),
-            optimiser,
-            ModelEma(self.model, config.ema_decay, config.ema_ramp),
-            precision=choose_precision(config.precision, self.device),
-            channels_last=config.channels_last,
-            clip_grad_norm=config.clip_grad_norm,
-            world=self.team.world,
-        )
-
-    def _wrapped(self) -> nn.Module:
-        if self.config.sync_bn:
-            if self.device.type != "cuda":
-                raise ConfigError("sync_bn: wanted CUDA devices, found the CPU; leave it out")
-            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
-        if self.team.world == 1:
-            return self.model
-        return DistributedDataParallel(
-            self.model, device_ids=[self.device.index] if self.device.type == "cuda" else None
-        )
-
-    def _loss(self, assignment: Assignment) -> DetectionLoss:
-        model, config = self.model, self.config
-        if model.anchors is None:
-            return YoloxLoss(model.num_classes, model.strides)
-        levels = len(model.strides)
-        scaled = config.loss.scaled(levels=levels, num_classes=model.num_classes, input_px=self.side)
-        has_aux = model.detection_head.has_aux and assignment == "ota"
-        return YoloV7Loss(
-            scaled, model.anchors, model.strides, model.num_classes, assignment=assignment, has_aux=has_aux
-        )
-
     def _evaluator(self) -> Evaluator:
         return Evaluator(
             self.labels.val,
             self.labels.train.class_names,
             self.side,
             self.device,
-            self._loss("all"),
+            detection_loss(self.model, self.config, self.side, "all"),
             batch_size=min(self.share, 32),
         )
 

@@ -59,7 +59,7 @@ def test_the_same_seed_gives_the_same_weights(tiny_data: Path, tmp_path: Path, m
     first, second = (train(config, tmp_path / name) for name in ("a", "b"))
     states = [load_state(tmp_path / name) for name in ("a", "b")]
     assert _same(states[0]["model"], states[1]["model"])
-    assert _same(states[0]["ema"]["model"], states[1]["ema"]["model"])
+    assert _same(*(state["stepper"]["ema"]["model"] for state in states))
     assert [_without_times(row) for row in first.rows] == [_without_times(row) for row in second.rows]
     other = train(dataclasses.replace(config, seed=1), tmp_path / "c")
     assert other.rows[-1].losses != first.rows[-1].losses
@@ -92,7 +92,7 @@ def test_a_resumed_run_is_the_same_run(tiny_data: Path, tmp_path: Path, stop: _S
     assert [_without_times(row) for row in parts.rows] == [_without_times(row) for row in whole.rows]
     a, b = load_state(tmp_path / "whole"), load_state(tmp_path / "parts")
     assert _same(a["model"], b["model"])
-    assert _same(a["ema"]["model"], b["ema"]["model"])
+    assert _same(a["stepper"]["ema"]["model"], b["stepper"]["ema"]["model"])
     assert (a["epoch"], a["best"], a["best_epoch"]) == (b["epoch"], b["best"], b["best_epoch"])
     best = [load_checkpoint(run.best).model.state_dict() for run in (whole, parts)]
     assert _same(*best)
@@ -122,17 +122,39 @@ def test_what_a_run_leaves(tiny_data: Path, tmp_path: Path) -> None:
 def test_it_learns(tiny_data: Path, tmp_path: Path) -> None:
     config = _config(
         tiny_data,
-        epochs=40,
-        val_every=40,
+        epochs=60,
+        val_every=60,
+        optimiser="adamw",
+        schedule={"lr": 0.003, "nominal_batch": 4, "momentum": 0.9, "warmup": {"epochs": 2.0, "min_steps": 0}},
         ema_decay=0.9,
         ema_ramp=10,
-        plain_epochs=20,
+        plain_epochs=30,
         loss={"cls": 8.0, "obj": 80.0},  # they are scaled down by 2 of 80 classes and 64 of 640 px
         augment={"mosaic": 0.3, "scale": (0.9, 1.1), "translate": 0.05, "hsv_h": 0},
     )
     result = train(config, tmp_path / "run")
     assert result.rows[-1].losses["box"] < 0.9 * result.rows[0].losses["box"]
     assert result.ap50 > 0.5
+
+
+def test_a_teacher_is_imitated_and_left_out_of_the_weights(tiny_data: Path, tmp_path: Path) -> None:
+    first = train(_config(tiny_data, epochs=1, model="yolox-nano"), tmp_path / "teacher")
+    config = _config(tiny_data, epochs=6, teacher=str(first.best), teacher_weight=2.0, augment={"mosaic": 0})
+    whole = train(config, tmp_path / "whole")
+    losses = [row.losses["teacher"] for row in whole.rows]
+    assert losses[-1] < 0.8 * losses[0]
+    assert load_checkpoint(whole.best).header.model == "yolov7-nano"
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "parts", observer=_StopAfter(2))
+    parts = train(config, tmp_path / "parts", resume=True)
+    assert [_without_times(row) for row in parts.rows] == [_without_times(row) for row in whole.rows]
+
+
+def test_a_teacher_with_other_levels_is_refused(tiny_data: Path, tmp_path: Path) -> None:
+    first = train(_config(tiny_data, epochs=1), tmp_path / "teacher")
+    config = _config(tiny_data, epochs=1, model="yolov7-w6", teacher=str(first.best))
+    with pytest.raises(ConfigError, match=r"teacher: wanted a network with the student's strides \(8, 16, 32, 64\)"):
+        train(config, tmp_path / "run")
 
 
 @pytest.mark.parametrize("model", ["yolov7-nano", "yolox-nano"])
