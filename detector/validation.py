@@ -12,15 +12,15 @@ import cv2
 import numpy as np
 
 from detector.checkpoint import read_header
+from detector.data.read import read_training_set
 from detector.zoo import resolve_weights
 from pipeline.core.arrays import ImageArray
 from pipeline.core.class_names import class_ids
 from pipeline.core.detections import Detections
-from pipeline.core.errors import DatasetError
+from pipeline.core.errors import DatasetError, UsageError
 from pipeline.evaluation.coco_dataset import read_coco
 from pipeline.evaluation.coco_map import CocoMap, coco_map, coco_results
 from pipeline.evaluation.dataset import LabelledImage, LabelledImages
-from pipeline.evaluation.yolo_dataset import read_yolo
 
 _log = logging.getLogger(__name__)
 
@@ -73,17 +73,26 @@ class Validation:
 
 
 def read_dataset(path: Path, split: str = "val", images_dir: Path | None = None) -> LabelledImages:
-    """A COCO .json, or one split of a YOLO data.yaml.
+    """Labels to measure against.
+
+    Args:
+        path: a COCO .json, which must be without fault; or a data.yaml or a folder in VOC's layout, of which what
+            cannot be used is left out with a warning, as in training. Images of these are numbered from 0.
+        split: which one of a data.yaml or a folder.
+        images_dir: where the images of a COCO .json are.
 
     Raises:
-        DatasetError: neither, or it cannot be used.
+        DatasetError: none of these, or it cannot be used.
+        UsageError: `images_dir` for anything but a COCO .json.
     """
-    match path.suffix.lower():
-        case ".json":
-            return read_coco(path, images_dir)
-        case ".yaml" | ".yml":
-            return read_yolo(path, split)
-    raise DatasetError(f"{path}: wanted a COCO .json or a data.yaml, found another suffix")
+    if path.suffix.lower() == ".json":
+        return read_coco(path, images_dir)
+    if images_dir is not None:
+        raise UsageError(f"--images: wanted a COCO .json with it, found {path}; name `images` in the data.yaml instead")
+    dataset, report = read_training_set(path, split)
+    if report.bad:
+        _log.warning("%s, %s: %s; `tracklight dataset check` tells which", path, split, report.counts_text())
+    return dataset.as_labelled()
 
 
 def validate(

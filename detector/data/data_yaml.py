@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from detector.data.nearest_path import nearest_path
 from pipeline.core.errors import DatasetError
-from pipeline.evaluation.yolo_dataset import load_data_yaml, names_of
 
 Format = Literal["yolo", "coco", "voc"]
 SPLITS = ("train", "val", "test")
@@ -72,7 +73,7 @@ def read_data_yaml(path: Path, split: str) -> DataYaml:
         DatasetError: not such a file, a misspelt key, no such split, a path that is not there, or `nc` and `names`
             disagree.
     """
-    document = load_data_yaml(path)
+    document = _load(path)
     unused = _unused_keys(document, path)
     root = _root(document, path)
     value = document.get(split)
@@ -83,7 +84,7 @@ def read_data_yaml(path: Path, split: str) -> DataYaml:
     entries = tuple(_entry(item, split, root, shared, path) for item in (value if isinstance(value, list) else [value]))
     found = _format(document.get("format"), entries, path, split)
     if found == "yolo" or "names" in document:
-        names = names_of(document, path)
+        names = _names(document, path)
     elif "nc" in document:
         raise DatasetError(f"{path}: wanted `names` beside `nc: {document['nc']}`, found none; name the classes")
     else:
@@ -97,11 +98,38 @@ def yaml_splits(path: Path) -> tuple[str, ...]:
     Raises:
         DatasetError: not such a file, or it has none.
     """
-    document = load_data_yaml(path)
+    document = _load(path)
     splits = tuple(split for split in SPLITS if document.get(split))
     if not splits:
         raise DatasetError(f"{path}: wanted a split ({', '.join(SPLITS)}), found: {', '.join(map(str, document))}")
     return splits
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DatasetError(f"{path}: wanted a data.yaml; {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: wanted YAML, found something else ({str(error).splitlines()[0]})") from error
+    if not isinstance(document, dict):
+        raise DatasetError(f"{path}: wanted a mapping with `names` and `val`, found {type(document).__name__}")
+    return document
+
+
+def _names(document: dict[str, Any], path: Path) -> tuple[str, ...]:
+    """The class names by number."""
+    names = document.get("names")
+    if isinstance(names, dict):
+        if set(names) != set(range(len(names))):
+            raise DatasetError(f"{path}: names: wanted the numbers 0 to {len(names) - 1}, found {list(names)}")
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise DatasetError(f"{path}: wanted `names`, the list of class names, found {names!r}")
+    count = document.get("nc", len(names))
+    if count != len(names):
+        raise DatasetError(f"{path}: nc is {count}, but there are {len(names)} names")
+    return tuple(str(name) for name in names)
 
 
 def _unused_keys(document: dict[str, Any], path: Path) -> tuple[str, ...]:

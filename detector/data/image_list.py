@@ -8,7 +8,8 @@ from pathlib import Path
 
 from detector.data.data_yaml import Entry
 from pipeline.core.errors import DatasetError
-from pipeline.evaluation.yolo_dataset import IMAGE_SUFFIXES
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True)

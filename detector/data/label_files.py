@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from detector.data.image_list import IMAGE_SUFFIXES
 from detector.data.raw_labels import ListedImage
 from detector.data.report import Kind, Problem
-from pipeline.evaluation.yolo_dataset import IMAGE_SUFFIXES
 
 _OTHER = {".txt": ".xml", ".xml": ".txt"}
 _NO_LABELS = "classes.txt"

@@ -18,7 +18,6 @@ from detector.data.polygons import area_of, around
 from detector.data.raw_labels import ListedImage, Listing, RawBox, RawLabels
 from detector.data.report import Kind, Problem
 from pipeline.core.errors import DatasetError
-from pipeline.evaluation.yolo_dataset import labels_path
 
 _LIMIT = 1e9
 _FAR = 2.0
@@ -71,6 +70,16 @@ def read_yolo_labels(path: Path, num_classes: int, shape_hw: tuple[int, int]) ->
             kind, found = row
             labels.problems.append(Problem(kind, path, found, number))
     return labels
+
+
+def labels_path(image: Path) -> Path:
+    """The label file of an image: the last folder called `images` becomes `labels`, the suffix .txt."""
+    parts = list(image.parts)
+    for place in range(len(parts) - 2, -1, -1):
+        if parts[place] == "images":
+            parts[place] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
 
 
 def _row(words: list[str], num_classes: int, shape_hw: tuple[int, int]) -> RawBox | tuple[Kind, str]:

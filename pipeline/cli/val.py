@@ -13,9 +13,9 @@ from pipeline.cli.options import add_detector_options, add_settings_options, fre
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `val`."""
-    parser.add_argument("--data", required=True, metavar="FILE", help="COCO .json, or a YOLO data.yaml")
+    parser.add_argument("--data", required=True, metavar="FILE", help="COCO .json, data.yaml or Pascal VOC folder")
     parser.add_argument("--images", metavar="FOLDER", help="where a COCO file's images are, if not beside it")
-    parser.add_argument("--split", default="val", help="split of a data.yaml to measure (default: %(default)s)")
+    parser.add_argument("--split", default="val", help="split of a data.yaml or folder (default: %(default)s)")
     parser.add_argument("--json", metavar="FILE", help="write the figures here")
     parser.add_argument("--predictions", metavar="FILE", help="write every box here, as COCO results")
     parser.add_argument("--project", default="runs/val", help="folder of runs (default: %(default)s)")

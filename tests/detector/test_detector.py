@@ -312,7 +312,10 @@ def test_an_image_that_is_gone(data_dir: Path, tmp_path: Path) -> None:
 
 
 def test_a_data_set_of_another_kind(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"wanted a COCO \.json or a data\.yaml, found another suffix"):
+    (tmp_path / "x.txt").touch()
+    with pytest.raises(
+        DatasetError, match=r"wanted a data\.yaml, a COCO \.json or a folder in VOC's layout, found a \.txt"
+    ):
         read_dataset(tmp_path / "x.txt")
 
 

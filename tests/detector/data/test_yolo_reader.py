@@ -11,6 +11,7 @@ import pytest
 from detector.data.read import examine, read_training_set
 from detector.data.report import Kind, Report
 from detector.data.training_set import TrainingSet
+from detector.data.yolo_labels import labels_path
 from pipeline.core.errors import DatasetError, UsageError
 
 GOOD = "1 0.5 0.5 0.5 0.25\n"
@@ -274,6 +275,9 @@ def test_arguments_are_checked(tmp_path: Path) -> None:
         ("names: [cat]\ntrain: images\nformat: yolov5\n", "format: wanted yolo, coco or voc, found 'yolov5'"),
         ("names: [cat]\ntrain: [images, a.json]\n", r"wanted COCO \.json files only or none"),
         ("names: [cat\n", "wanted YAML"),
+        ("- a\n", "wanted a mapping with `names`"),
+        ("names: {0: cat, 2: dog}\ntrain: images\n", r"names: wanted the numbers 0 to 1, found \[0, 2\]"),
+        ("names: {0: cat, x: dog}\ntrain: images\n", r"names: wanted the numbers 0 to 1, found \[0, 'x'\]"),
     ],
 )
 def test_descriptions_that_cannot_work(tmp_path: Path, text: str, message: str) -> None:
@@ -305,3 +309,15 @@ def test_paths_that_are_no_data_set(tmp_path: Path, name: str, message: str) -> 
     (tmp_path / "list.txt").write_text("images/train/a.png\n")
     with pytest.raises(DatasetError, match=message):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("image", "labels"),
+    [
+        ("/a/images/val/x.jpg", "/a/labels/val/x.txt"),
+        ("/images/b/images/x.jpg", "/images/b/labels/x.txt"),
+        ("/a/x.y.png", "/a/x.y.txt"),
+    ],
+)
+def test_where_labels_are(image: str, labels: str) -> None:
+    assert labels_path(Path(image)) == Path(labels)
