@@ -83,6 +83,7 @@ def save_checkpoint(
     input_hw: tuple[int, int] | None = None,
     metrics: Mapping[str, float] | None = None,
     provenance: Mapping[str, str] | None = None,
+    half: bool = False,
 ) -> None:
     """Write a model as safetensors with a header. A reader never sees half of it; an existing file is replaced.
 
@@ -93,12 +94,15 @@ def save_checkpoint(
         input_hw: height and width the weights are meant for, px; None: the model's default.
         metrics: what was measured, fractions of 1.
         provenance: where the weights come from: data, licence, command.
+        half: store convolutions in 16 bits, at half the size; they are read as 32 bits.
 
     Raises:
         CheckpointError: the names do not fit, or the state dict is not that of an unfused model.
     """
     _check_class_count(class_names, model.num_classes, str(path))
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if half:
+        state = {name: _as_float16(name, value) for name, value in state.items()}
     architecture = Architecture(model.name, model.form, model.num_classes)
     expected, found = expected_shapes(architecture), {name: tuple(value.shape) for name, value in state.items()}
     if expected != found:
@@ -322,6 +326,11 @@ def _check_class_count(names: Sequence[str], num_classes: int, where: str) -> No
         raise CheckpointError(
             f"{where}: its weights tell {num_classes} classes apart, but {len(names)} class names are given"
         )
+
+
+def _as_float16(name: str, value: torch.Tensor) -> torch.Tensor:
+    """Convolutions only: norms are small and may leave the range of 16 bits, and an anchor of 373 px would become 372."""
+    return value.half() if value.is_floating_point() and value.ndim > 1 and "anchor" not in name else value
 
 
 def _as_float32(value: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,9 @@ from pipeline.core.errors import CheckpointError, UsageError
 _log = logging.getLogger(__name__)
 
 DEFAULT_WEIGHTS = "street"
-"""What runs when the user names no weights."""
+"""What runs when the user names no weights: the project's own model, docs/models/street.md."""
+
+_SHIPPED_FOLDER = Path(__file__).with_name("weights")
 
 _YOLOV7 = "https://github.com/WongKinYiu/yolov7/releases/download/v0.1/"
 _YOLOX = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0/"
@@ -27,18 +29,18 @@ _MIT = "https://github.com/WongKinYiu/YOLO/releases/download/v1.0-alpha/"
 
 @dataclass(frozen=True, slots=True)
 class PublishedWeights:
-    """One published weight file.
+    """One weight file with a name.
 
     Attributes:
         name: what to pass as weights.
-        url: where it is published.
-        file_name: its name in the cache.
+        url: where it is published; empty: it is a part of this package.
+        file_name: its name in the cache, or in the package.
         licence: short name of the licence that its publisher put it under.
         sha256: hexadecimal digest, or None where it is not known.
         params_m: parameters of the fused deploy graph, millions.
         gflops: 2 * multiply-adds of one image at `size_px`, thousand millions.
         size_px: side of the square input.
-        ap: published COCO val2017 AP, a fraction of 1.
+        ap: published COCO val2017 AP of all 80 classes, a fraction of 1; None where there is none.
         ap_size_px: side of the input at which `ap` was measured.
     """
 
@@ -50,7 +52,7 @@ class PublishedWeights:
     params_m: float
     gflops: float
     size_px: int
-    ap: float
+    ap: float | None
     ap_size_px: int
 
 
@@ -87,6 +89,7 @@ def _yolox(name: str, params_m: float, gflops: float, size_px: int, ap: float, f
 
 
 _WEIGHTS: tuple[PublishedWeights, ...] = (
+    PublishedWeights("street", "", "street.safetensors", "Apache-2.0", None, 1.5, 1.5, 416, None, 416),
     PublishedWeights("yolov7-mit", _MIT + "v7.pt", "yolov7-mit.pt", "MIT", None, 36.9, 104.5, 640, 0.512, 640),
     _yolov7("yolov7-tiny", 6.2, 13.7, 640, 0.352, ap_size_px=416),
     _yolov7("yolov7", 36.9, 104.5, 640, 0.512),
@@ -124,11 +127,7 @@ def cache_dir() -> Path:
 
 def list_models() -> list[ModelRow]:
     """All published weights, with those that are in the cache."""
-    folder = cache_dir()
-    return [
-        ModelRow(entry, folder / entry.file_name if (folder / entry.file_name).is_file() else None)
-        for entry in _WEIGHTS
-    ]
+    return [ModelRow(entry, path if (path := _place(entry)).is_file() else None) for entry in _WEIGHTS]
 
 
 def resolve_weights(text: str, sha256: str | None = None) -> Path:
@@ -152,7 +151,18 @@ def resolve_weights(text: str, sha256: str | None = None) -> Path:
         if sha256 is not None:
             _require_digest(path, sha256)
         return path
+    if not entry.url:
+        path = _place(entry)
+        _require_file(path, text)
+        if sha256 is not None:
+            _require_digest(path, sha256)
+        return path
     return _fetch(entry, sha256)
+
+
+def _place(entry: PublishedWeights) -> Path:
+    """Where a file is, or would be."""
+    return (cache_dir() if entry.url else _SHIPPED_FOLDER) / entry.file_name
 
 
 def _require_file(path: Path, text: str) -> None:
@@ -161,14 +171,14 @@ def _require_file(path: Path, text: str) -> None:
     if path.is_file():
         return
     if text == DEFAULT_WEIGHTS:
-        raise CheckpointError(f"the default weights {text!r} are not part of this version; name others with --weights")
+        raise CheckpointError(f"{path}: the default weights are missing from this installation; install it again")
     near = difflib.get_close_matches(text, [entry.name for entry in _WEIGHTS], n=1)
     hint = f"did you mean {near[0]!r}?" if near else "`tracklight models` lists the names"
     raise CheckpointError(f"weights: wanted a file or the name of a model, found neither at {text!r}; {hint}")
 
 
 def _fetch(entry: PublishedWeights, sha256: str | None) -> Path:
-    path = cache_dir() / entry.file_name
+    path = _place(entry)
     wanted = sha256 or entry.sha256 or _recorded(path)
     if path.is_file():
         if wanted is not None:

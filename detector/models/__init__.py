@@ -4,7 +4,7 @@ from detector.models.catalogue import available_models, build_from_rows, build_m
 from detector.models.fuse import fuse
 from detector.models.graph import DetectionModel
 from detector.models.profile import count_gflops, count_parameters
-from detector.models.state import rename_mit_keys, training_to_deploy_state
+from detector.models.state import deploy_form, rename_mit_keys, training_to_deploy_state
 
 __all__ = [
     "DetectionModel",
@@ -13,6 +13,7 @@ __all__ = [
     "build_model",
     "count_gflops",
     "count_parameters",
+    "deploy_form",
     "fuse",
     "rename_mit_keys",
     "training_to_deploy_state",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
 
+from detector.models.catalogue import build_model
+from detector.models.graph import DetectionModel
 from detector.models.heads import fold_implicit
 
 T = TypeVar("T")
@@ -57,6 +60,20 @@ def training_to_deploy_state(
         moved[weight_key], moved[bias_key] = weight, bias
         level += 1
     return moved
+
+
+@torch.no_grad()
+def deploy_form(model: DetectionModel) -> DetectionModel:
+    """The network as it is to run: a YOLOv7 model in training form becomes one in deploy form, equal in what it finds.
+
+    Args:
+        model: not changed; not fused. One that is in deploy form already, or YOLOX, is copied.
+    """
+    if model.family != "yolov7" or model.form == "deploy":
+        return copy.deepcopy(model).eval()
+    out = build_model(model.name, num_classes=model.num_classes, form="deploy")
+    out.load_state_dict(training_to_deploy_state(model.state_dict(), out.state_dict()))
+    return out.eval()
 
 
 def rename_mit_keys(state: Mapping[str, T]) -> dict[str, T]:

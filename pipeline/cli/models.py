@@ -27,8 +27,8 @@ def run(args: argparse.Namespace) -> int:
     table = [header]
     for row in rows:
         w = row.weights
-        ap = f"{100 * w.ap:.1f}"
-        pinned = "pinned" if w.sha256 else "on trust"
+        ap = "-" if w.ap is None else f"{100 * w.ap:.1f}"
+        pinned = "shipped" if not w.url else "pinned" if w.sha256 else "on trust"
         numbers = (f"{w.params_m:.1f}", f"{w.gflops:.1f}", str(w.size_px), ap, str(w.ap_size_px))
         table.append((w.name, *numbers, w.licence, pinned, "yes" if row.on_disk else "no"))
     widths = [max(len(line[i]) for line in table) for i in range(len(header))]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from detector import zoo
+from detector.checkpoint import read_header
 from detector.download import download, file_sha256
 from detector.zoo import DEFAULT_WEIGHTS, cache_dir, list_models, resolve_weights
 from pipeline.core.errors import CheckpointError, UsageError
@@ -158,7 +159,6 @@ def test_a_path_is_itself(tmp_path: Path) -> None:
     [
         ("yolov7-tinny", r"found neither at 'yolov7-tinny'; did you mean 'yolov7-tiny'\?"),
         ("/no/such/file.pt", "wanted a file or the name of a model, found neither .*lists the names"),
-        (DEFAULT_WEIGHTS, "default weights 'street' are not part of this version; name others with --weights"),
     ],
 )
 def test_unknown_weights(text: str, message: str) -> None:
@@ -187,8 +187,22 @@ def test_the_table_is_sound() -> None:
     rows = [row.weights for row in list_models()]
     assert len({entry.name for entry in rows}) == len({entry.file_name for entry in rows}) == len(rows)
     for entry in rows:
-        assert entry.url.startswith("https://github.com/")
+        assert entry.url.startswith("https://github.com/") or entry.name == DEFAULT_WEIGHTS
         assert entry.licence in ("GPL-3.0", "Apache-2.0", "MIT")
         assert entry.sha256 is None or len(bytes.fromhex(entry.sha256)) == 32
-        assert 0.2 < entry.ap < 0.6
+        assert entry.ap is None or 0.2 < entry.ap < 0.6
         assert entry.size_px % 32 == 0
+
+
+def test_the_default_weights_are_a_part_of_the_package() -> None:
+    path = resolve_weights(DEFAULT_WEIGHTS)
+    assert path.stat().st_size < 16e6
+    assert read_header(path).class_names == ("person", "bicycle", "car", "motorcycle", "bus", "truck")
+    [row] = [row for row in list_models() if row.weights.name == DEFAULT_WEIGHTS]
+    assert row.on_disk == path
+
+
+def test_an_installation_without_the_default_weights_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("detector.zoo._SHIPPED_FOLDER", tmp_path)
+    with pytest.raises(CheckpointError, match="default weights are missing from this installation; install it again"):
+        resolve_weights(DEFAULT_WEIGHTS)
