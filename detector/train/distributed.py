@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import distributed
 
 from pipeline.core.errors import ConfigError
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,13 @@ class Team:
         if self.world > 1:
             distributed.barrier()
 
-    def agreed(self, value: bool) -> bool:
+    def agreed(self, value: Value) -> Value:
         """What the first process says."""
         if self.world == 1:
             return value
         said = [value]
         distributed.broadcast_object_list(said, src=0)
-        return bool(said[0])
+        return said[0]
 
 
 @contextmanager

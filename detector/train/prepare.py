@@ -49,6 +49,11 @@ def read_labels(config: TrainConfig) -> Labels:
     Raises:
         DatasetError: they cannot be read, or something is wrong with them and `bad_items` is stop.
     """
+    if config.data.suffix.lower() == ".json":
+        raise DatasetError(
+            f"{config.data}: wanted a data.yaml that names train and val, found a COCO .json, which is one split; "
+            f"write one with the lines 'train: {config.data.name}' and 'val: <another>.json'"
+        )
     reports: dict[str, Report] = {}
     sets: list[TrainingSet] = []
     for split in (config.train_split, config.val_split):

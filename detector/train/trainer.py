@@ -26,7 +26,8 @@ from detector.train.loss_yolox import YoloxLoss
 from detector.train.observer import BatchNews, TrainObserver
 from detector.train.optimiser import hold_frozen_norms
 from detector.train.prepare import build_network, read_labels
-from detector.train.run_state import load_state, save_state
+from detector.train.run_settings import plain_values, save_settings
+from detector.train.run_state import STATE_FILE, load_state, save_state
 from detector.train.schedule import StepSettings, settings_at
 from detector.train.schedule_yolox import yolox_warm_cosine
 from detector.train.step import NonFiniteLoss
@@ -85,6 +86,7 @@ def train(
         if device.type == "cuda" and processes.world > 1:
             device = torch.device("cuda", processes.local_rank)
             torch.cuda.set_device(device)
+        folder = Path(processes.agreed(str(folder)))
         return _Run(config, folder, device, processes, observer or TrainObserver(), resume=resume).fit()
 
 
@@ -132,7 +134,7 @@ class _Run:
         if state is not None:
             self._restore(state)
         elif processes.leads:
-            self.history.truncate_after(0)
+            self._begin_folder()
         pictures = self._pictures()
         self.loader = training_loader(pictures, self.batches, workers=config.workers, pin_memory=device.type == "cuda")
 
@@ -258,6 +260,13 @@ class _Run:
         if self.team.leads:
             self.history.truncate_after(self.epoch)
 
+    def _begin_folder(self) -> None:
+        """Nothing of an earlier run in the same folder may be taken for a part of this one."""
+        for old in (BEST, LAST, Path(STATE_FILE)):
+            (self.folder / old).unlink(missing_ok=True)
+        self.history.truncate_after(0)
+        save_settings(self.folder, self.config)
+
     def _check_resumed(self, state: dict[str, Any] | None) -> None:
         if state is None:
             return
@@ -344,12 +353,3 @@ class _Run:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-def plain_values(value: Any) -> Any:
-    """Settings as texts, numbers, lists and mappings only, for files."""
-    if isinstance(value, dict):
-        return {key: plain_values(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_values(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

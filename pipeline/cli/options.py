@@ -1,12 +1,12 @@
-"""Options that several verbs share, and the folder of a run that names none."""
+"""Options that several verbs share."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import UsageError
+from pipeline.run_folder import free_folder as free_folder
 
 
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
@@ -46,12 +46,3 @@ def image_size(values: list[int] | None) -> int | list[int] | None:
 def given(**values: Any) -> dict[str, Any]:
     """The values that are not None: what the person really asked for."""
     return {name: value for name, value in values.items() if value is not None}
-
-
-def free_folder(project: Path, name: str, *, exist_ok: bool) -> Path:
-    """`project/name`, or `project/name2`, `name3`, … where it is taken and not `exist_ok`. Nothing is made yet."""
-    folder, n = project / name, 1
-    while folder.exists() and not exist_ok:
-        n += 1
-        folder = project / f"{name}{n}"
-    return folder

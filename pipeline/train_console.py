@@ -53,6 +53,7 @@ class ConsoleObserver(TrainObserver):
         )
         self._task = self._bar.add_task("starting", total=None, figures="")
         self._began = time.monotonic()
+        self._labels: Labels | None = None
         self._class_names: tuple[str, ...] = ()
         self._rows: list[EpochRow] = []
         self._board: TensorboardLog | None = None
@@ -74,10 +75,8 @@ class ConsoleObserver(TrainObserver):
 
     def labels_read(self, labels: Labels) -> None:
         """Say what is wrong with the data, and how much of it there is."""
-        from detector.train.plots import plot_labels
-
+        self._labels = labels
         self._class_names = labels.train.class_names
-        self._draw(lambda: plot_labels(labels.train, self._folder / "labels.png"))
         for split, report in labels.reports.items():
             if not report.clean:
                 self._console.print(f"{split}:\n{report.table()}", highlight=False, markup=False)
@@ -87,13 +86,18 @@ class ConsoleObserver(TrainObserver):
         )
 
     def network_built(self, network: Network) -> None:
-        """Say what the run starts from."""
+        """Say what the run starts from. Only now, as all that a user may have got wrong is checked, the folder is made."""
+        from detector.train.plots import plot_labels
+
         parameters = sum(p.numel() for p in network.model.parameters())
         self._say(f"{network.model.name}: {parameters / 1e6:.2f} M parameters, input {network.side} px")
         if network.transfer is not None:
             self._say("\n".join(network.transfer.table()))
         if network.anchors is not None:
             self._say(str(network.anchors))
+        if self._labels is not None:
+            training_set = self._labels.train
+            self._draw(lambda: plot_labels(training_set, self._folder / "labels.png"))
         if self._folder.joinpath(RESULTS_FILE).exists():
             self._rows = list(History(self._folder / RESULTS_FILE).rows)
 
