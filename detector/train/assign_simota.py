@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional
 
 from detector.train.box_iou import pairwise_iou, to_xyxy
 
@@ -46,7 +45,7 @@ def assign_simota(
 
     An object gets as many of the places around its centre as the IoU of the ten best adds up to, at least one, those of
     least cost; a place that two want goes to the one it costs less for. An object without a place around its centre
-    (it lies beyond the picture) gets one only if it is near some other object.
+    (it lies beyond the picture) gets none. Numbers that are no numbers raise nothing: the loss shows them.
 
     Args:
         predicted: float32 (k, 4), cx, cy, w, h px.
@@ -58,23 +57,24 @@ def assign_simota(
     """
     reach = CENTRE_RADIUS * strides[:, None]
     near = ((centres[:, None] - boxes[None, :, :2]).abs() < reach[:, None]).all(2)  # (places, objects)
-    place = near.any(1).nonzero().squeeze(1)
+    place, reached = near.any(1).nonzero().squeeze(1), near.any(0).nonzero().squeeze(1)
     if not len(place):
-        empty = place.new_zeros(0)
-        return Assigned(empty, empty, boxes.new_zeros(0))
-    iou = pairwise_iou(to_xyxy(boxes), to_xyxy(predicted[place]))  # (objects, places)
+        return Assigned(place, reached, boxes.new_zeros(0))
+    near = near[place][:, reached].T  # from here on (objects, places) of those that can match
+    iou = pairwise_iou(to_xyxy(boxes[reached]), to_xyxy(predicted[place]))
     score = (logits[place, 1:].sigmoid() * logits[place, :1].sigmoid()).sqrt_()
-    # Cross-entropy with a one-hot target: every class as if absent, then the own one corrected.
-    absent = functional.binary_cross_entropy(score, torch.zeros_like(score), reduction="none")
-    present = functional.binary_cross_entropy(score, torch.ones_like(score), reduction="none")
-    of_class = absent.sum(1) + (present - absent).T[classes]
-    cost = of_class - 3 * torch.log(iou + 1e-8) + _FAR * ~near[place].T
+    # Cross-entropy with a one-hot target: every class as if absent, then the own one corrected. Not torch's function,
+    # which stops at a score that is no number, on a GPU the whole process; its bound of the logarithm is kept.
+    absent = -torch.log1p(-score).clamp_(min=-100)
+    present = -score.log().clamp_(min=-100)
+    of_class = absent.sum(1) + (present - absent).T[classes[reached]]
+    cost = of_class - 3 * torch.log(iou + 1e-8) + _FAR * ~near
     counts = iou.topk(min(_TOP_K, len(place)), dim=1).values.sum(1).int().clamp_(min=1)
     order = cost.topk(int(counts.max()), dim=1, largest=False).indices
     wanted = torch.arange(order.shape[1], device=order.device) < counts[:, None]
-    taken = torch.zeros_like(near[place].T).scatter_(1, order, wanted)
+    taken = torch.zeros_like(near).scatter_(1, order, wanted)
     claims = taken.sum(0)
     target = torch.where(claims > 1, cost.argmin(0), taken.int().argmax(0))
     matched = (claims > 0).nonzero().squeeze(1)
     target = target[matched]
-    return Assigned(place[matched], target, iou[target, matched])
+    return Assigned(place[matched], reached[target], iou[target, matched])

@@ -90,6 +90,55 @@ def test_an_object_beyond_the_picture_fails_nothing() -> None:
     assert all(raw.grad is not None and torch.isfinite(raw.grad).all() for raw in raws)
 
 
+@pytest.mark.parametrize("row", [0, 1])
+def test_an_object_beyond_the_picture_takes_no_place_of_another(row: int) -> None:
+    """The reference program gives it one of the other object's places."""
+    inside, outside = [0.0, 1.0, 40.0, 40.0, 30.0, 24.0], [0.0, 2.0, 500.0, 500.0, 20.0, 20.0]
+    rows = [inside, outside] if row == 0 else [outside, inside]
+    loss, raws = YoloxLoss(3, STRIDES), _small()
+    [alone, _] = loss.assign(raws, Targets.of_boxes(torch.tensor([inside]), 3))
+    [both, _] = loss.assign(raws, Targets.of_boxes(torch.tensor(rows), 3))
+    assert both.place.tolist() == alone.place.tolist()
+    assert both.target.tolist() == [row] * len(alone.place)
+    assert both.iou.tolist() == alone.iou.tolist()
+
+
+def test_an_image_without_objects_trains_its_objectness_only() -> None:
+    raws = _small()
+    targets = Targets.of_boxes(torch.tensor([[0, 1, 40.0, 40.0, 30.0, 24.0]]), 3)
+    YoloxLoss(3, STRIDES, with_l1=True)(raws, targets).total.backward()
+    for raw in raws:
+        assert raw.grad is not None
+        assert (raw.grad[1, 4] > 0).all()
+        assert (raw.grad[1, :4] == 0).all()
+        assert (raw.grad[1, 5:] == 0).all()
+
+
+@pytest.mark.parametrize("levels", [[0], [0, 1, 2]])
+def test_maps_that_are_no_numbers_give_a_loss_that_is_none(levels: list[int]) -> None:
+    """The trainer then says so; nothing may stop before it."""
+    raws = [raw.detach() for raw in _small()]
+    for level in levels:
+        raws[level].fill_(float("nan"))
+    targets = Targets.of_boxes(torch.tensor([[0, 1, 40.0, 40.0, 30.0, 24.0]]), 3)
+    assert YoloxLoss(3, STRIDES)(raws, targets).total.isnan()
+
+
+def test_scores_without_a_doubt_cost_a_finite_amount() -> None:
+    """Scores of exactly 0 and 1, whose logarithms have no bound."""
+    raws = _small()
+    with torch.no_grad():
+        for raw in raws:
+            raw[:, 4] = 200
+            raw[:, 5] = 200
+            raw[:, 6:] = -200
+    targets = Targets.of_boxes(torch.tensor([[0, 1, 40.0, 40.0, 30.0, 24.0], [0, 0, 90.0, 50.0, 30.0, 24.0]]), 3)
+    result = YoloxLoss(3, STRIDES)(raws, targets)
+    result.total.backward()
+    assert torch.isfinite(result.total)
+    assert all(raw.grad is not None and torch.isfinite(raw.grad).all() for raw in raws)
+
+
 def test_rows_with_negative_coordinates_count() -> None:
     """The reference program counts the rows whose numbers add up to more than 0."""
     hanging_out = torch.tensor([[0, 0, -6.0, 4.0, 30.0, 20.0], [0, 2, 80.0, 48.0, 40.0, 30.0]])
@@ -132,6 +181,8 @@ def test_sixteen_bit_maps_are_worked_on_in_32_bits() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         result = YoloxLoss(3, STRIDES, with_l1=True)(halves, targets)
     wanted = YoloxLoss(3, STRIDES, with_l1=True)([half.detach().float() for half in halves], targets)
+    result.total.backward()
+    assert all(half.grad is not None and torch.isfinite(half.grad).all() for half in halves)
     assert result.total.dtype == torch.float32
     assert result.total.item() == wanted.total.item()
 
