@@ -86,7 +86,7 @@ class ConsoleObserver(TrainObserver):
         )
 
     def network_built(self, network: Network) -> None:
-        """Say what the run starts from. Only now, as all that a user may have got wrong is checked, the folder is made."""
+        """Say what the run starts from; make the folder now, as no more mistakes in the settings can be found."""
         from detector.train.plots import plot_labels
 
         parameters = sum(p.numel() for p in network.model.parameters())

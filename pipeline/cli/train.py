@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project", default="runs/train", help="folder of runs (default: %(default)s)")
     parser.add_argument("--name", default="exp", help="name of the run (default: %(default)s)")
     parser.add_argument("--exist-ok", action="store_true", help="replace the run in a folder that exists")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--quiet", action="store_true", help="tell nothing but problems of the data, and errors")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         if is_first_process():
             _say_how_to_go_on(folder)
         return INTERRUPTED
-    if is_first_process():
+    if is_first_process() and not args.quiet:
         weights = shlex.quote(str(result.best))
         print(f"best weights: {weights}  AP50 {100 * result.ap50:.1f}", file=sys.stderr)
         print(f"use them: tracklight run --source VIDEO --weights {weights} -o out.mp4", file=sys.stderr)
@@ -91,11 +91,11 @@ def _values(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _say_how_to_go_on(folder: Path) -> None:
-    from detector.train.run_state import STATE_FILE
+    from detector.train.run_settings import SETTINGS_FILE
 
-    if (folder / STATE_FILE).is_file():
+    if (folder / SETTINGS_FILE).is_file():
         go_on = f"tracklight train --resume {shlex.quote(str(folder))}"
         text = f"all finished epochs are kept; go on with: {go_on}"
     else:
-        text = "no epoch was finished, so there is nothing to resume"
+        text = "nothing was trained yet"
     print(f"tracklight: interrupted; {text}", file=sys.stderr)
