@@ -7,11 +7,9 @@ Own checkpoints are safetensors files with a JSON header in their metadata. File
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, Literal
 
 import torch
@@ -26,6 +24,7 @@ from detector.preprocess import Preprocess
 from detector.torch_file import TorchFile, module_tensors
 from detector.unpickler import StandIn, TensorRef
 from pipeline.core.errors import CheckpointError
+from pipeline.core.whole_file import write_whole
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "tracklight"
@@ -119,15 +118,7 @@ def save_checkpoint(
         provenance=dict(provenance or {}),
     )
     data = save(state, metadata={_METADATA_KEY: header.model_dump_json()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
-        try:
-            part.write(data)
-            part.flush()
-            os.fsync(part.fileno())
-            Path(part.name).replace(path)
-        finally:
-            Path(part.name).unlink(missing_ok=True)
+    write_whole(path, data, durable=True)
 
 
 def load_checkpoint(path: Path, class_names: Sequence[str] | None = None) -> LoadedCheckpoint:

@@ -68,7 +68,7 @@ def train(
 
 
 def resume(folder: str | Path, *, quiet: bool = False, **where: Any) -> TrainResult:
-    """Go on with an interrupted run, as if it had never stopped.
+    """Go on with an interrupted run, as if it had never stopped; from the beginning, if no epoch was finished.
 
     Args:
         folder: of the run.
@@ -77,7 +77,7 @@ def resume(folder: str | Path, *, quiet: bool = False, **where: Any) -> TrainRes
 
     Raises:
         UsageError: the folder holds no run.
-        CheckpointError: no epoch of it was finished, or its state is damaged.
+        CheckpointError: its state is damaged.
         TrainingError: as `train`.
     """
     path = Path(folder)

@@ -13,11 +13,11 @@ from detector.data.data_yaml import Format
 from detector.data.output_folder import check_apart, check_output_folder, clear_output_folder, write_manifest
 from detector.data.place_images import Mode
 from detector.data.training_set import TrainingImage, TrainingSet
-from detector.data.whole_file import write_whole
 from detector.data.write_coco import annotations_path, write_coco
 from detector.data.write_voc import write_voc
 from detector.data.write_yolo import write_yolo
 from pipeline.core.errors import DatasetError
+from pipeline.core.whole_file import write_whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from detector.data.whole_file import write_whole_json
 from pipeline.core.errors import UsageError
+from pipeline.core.whole_file import write_whole_json
 
 MANIFEST = "manifest.json"
 _MADE_BY = "tracklight dataset"

@@ -10,10 +10,10 @@ import numpy as np
 
 from detector.data.place_images import Mode, place_images
 from detector.data.training_set import Polygons, TrainingImage, TrainingSet
-from detector.data.whole_file import write_whole_json
 from detector.data.write_yolo import common_class_names
 from pipeline.core.boxes import area, xyxy_to_ltwh
 from pipeline.core.errors import DatasetError
+from pipeline.core.whole_file import write_whole_json
 
 Fields = Mapping[str, Any]
 

@@ -13,9 +13,9 @@ import yaml
 
 from detector.data.place_images import Mode, place_image, placed_names
 from detector.data.training_set import TrainingImage, TrainingSet
-from detector.data.whole_file import write_whole
 from detector.data.write_yolo import common_class_names
 from pipeline.core.errors import DatasetError
+from pipeline.core.whole_file import write_whole
 
 
 def write_voc(by_split: Mapping[str, TrainingSet], folder: Path, *, mode: Mode = "link") -> Path:

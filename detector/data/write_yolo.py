@@ -10,9 +10,9 @@ import yaml
 
 from detector.data.place_images import Mode, place_images
 from detector.data.training_set import TrainingImage, TrainingSet
-from detector.data.whole_file import write_whole
 from pipeline.core.boxes import xyxy_to_cxcywh
 from pipeline.core.errors import DatasetError
+from pipeline.core.whole_file import write_whole
 
 
 def write_yolo(by_split: Mapping[str, TrainingSet], folder: Path, *, mode: Mode = "link") -> Path:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from detector.data.whole_file import write_whole
 from pipeline.core.errors import MissingExtraError
+from pipeline.core.whole_file import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from detector.data.whole_file import write_whole
 from pipeline.core.errors import UsageError
+from pipeline.core.whole_file import write_whole
 
 _TRAIN_LOSS = "train loss "
 _VAL_LOSS = "val loss "

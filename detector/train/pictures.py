@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import torch
 
-from detector.data.whole_file import write_whole
 from detector.train.targets import Targets
 from pipeline.core.arrays import ImageArray, IntArray
 from pipeline.core.boxes import Boxes, cxcywh_to_xyxy
 from pipeline.core.detections import Detections
 from pipeline.core.errors import ShapeError, UsageError
+from pipeline.core.whole_file import write_whole
 
 Bgr = tuple[int, int, int]
 Corners = tuple[int, int, int, int]

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from detector.data.whole_file import write_whole
 from detector.train.config import TrainConfig
+from pipeline.core.whole_file import write_whole
 
 SETTINGS_FILE = "config.yaml"
 

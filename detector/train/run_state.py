@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import torch
 
 from pipeline.core.errors import CheckpointError
+from pipeline.core.whole_file import write_whole
 
 STATE_FILE = "state.pt"
 FORMAT_VERSION = 1
@@ -25,20 +24,18 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()
     torch.save({"format_version": FORMAT_VERSION, **state}, buffer)
-    write_whole(folder / STATE_FILE, buffer.getbuffer())
+    write_whole(folder / STATE_FILE, buffer.getbuffer(), durable=True)
 
 
-def load_state(folder: Path) -> dict[str, Any]:
-    """Read the state of a run; nothing in the file is executed.
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """Read the state of a run; nothing in the file is executed. None: no epoch was finished.
 
     Raises:
-        CheckpointError: there is none, or it is damaged or of a newer program.
+        CheckpointError: it is damaged, or of a newer program.
     """
     path = folder / STATE_FILE
     if not path.is_file():
-        raise CheckpointError(
-            f"{folder}: wanted the folder of a training run with a {STATE_FILE}, found none; start anew"
-        )
+        return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the reader of damaged bytes raises whatever it stumbles over
@@ -49,16 +46,3 @@ def load_state(folder: Path) -> dict[str, Any]:
             f"{path}: wanted a state of format {FORMAT_VERSION}, found {version}; use the program that wrote it"
         )
     return dict(state)
-
-
-def write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Replace a file at once: no reader sees half of it, and it is on disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as part:
-        try:
-            part.write(data)
-            part.flush()
-            os.fsync(part.fileno())
-            Path(part.name).replace(path)
-        finally:
-            Path(part.name).unlink(missing_ok=True)

@@ -32,6 +32,7 @@ from detector.train.schedule import StepSettings, settings_at
 from detector.train.schedule_yolox import yolox_warm_cosine
 from detector.train.step import NonFiniteLoss
 from pipeline.core.errors import ConfigError, TrainingError
+from pipeline.core.whole_file import remove_unfinished
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +74,8 @@ def train(
         config: what to train, on what, and how.
         folder: what the run writes goes here: weights/ (best and last), state.pt, results.csv.
         observer: told what happens.
-        resume: go on with the run that `folder` holds, which must have had the same settings.
+        resume: go on with the run that `folder` holds, which must have had the same settings; from the beginning, if no
+            epoch of it was finished.
 
     Raises:
         ConfigError: settings that do not go together.
@@ -110,6 +112,8 @@ class _Run:
         self.observer = observer if processes.leads else TrainObserver()
         self.share = processes.share(config.batch_size)
         state = load_state(folder) if resume else None
+        if resume and state is None and processes.leads:
+            _log.warning("%s: no epoch of this run was finished; it begins again", folder)
         self.labels = read_labels(config)
         self.observer.labels_read(self.labels)
         self.network = build_network(config, self.labels.train)
@@ -131,6 +135,8 @@ class _Run:
         self.epoch = 0
         self.best = math.nan
         self.best_epoch = 0
+        if processes.leads:
+            remove_unfinished(folder)
         if state is not None:
             self._restore(state)
         elif processes.leads:

@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one report per split. Returns 1 if anything is left out or changed; warnings alone give 0."""
     from detector.data.read import examine, split_names
-    from detector.data.whole_file import write_whole
     from pipeline.core.errors import SinkError
+    from pipeline.core.whole_file import write_whole
     from sinks.output_path import check_output, write_failure
 
     if args.json:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from pipeline.cli.options import add_detector_options, add_settings_options, free_folder, given, image_size
+from pipeline.cli.signals import stop_on_signals
 from pipeline.core.errors import StageError, UsageError
+from pipeline.core.whole_file import write_whole
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         config = _default_outputs(config, args)
     error: StageError | None = None
     with build_run(config) as running:
-        with _signals(running.runner) as signalled:
+        with stop_on_signals(running.runner) as signalled:
             try:
                 from pipeline.cli.progress import RunProgress
 
@@ -116,45 +114,9 @@ def _write_report(report: Any, path: Path | None) -> bool:
     if path is None:
         return True
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.part")
-        with _removed_on_error(partial):
-            partial.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
-            partial.replace(path)
+        write_whole(path, json.dumps(report.to_json(), indent=2) + "\n")
     except OSError as error:
         # The run itself is over and its outputs are closed, so this must not hide how it ended.
         print(f"tracklight: {path}: the report could not be written: {error.strerror or error}", file=sys.stderr)
         return False
     return True
-
-
-@contextmanager
-def _removed_on_error(path: Path) -> Iterator[None]:
-    """Half a file is worth nothing to whoever reads it."""
-    try:
-        yield
-    except OSError:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def _signals(runner: Any) -> Iterator[list[int]]:
-    """While inside, Ctrl-C and SIGTERM stop the run; the second gives up what is not written yet, the third leaves."""
-    received: list[int] = []
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) > 2:
-            raise KeyboardInterrupt
-        if len(received) == 1:
-            print("tracklight: stopping; once more to leave at once", file=sys.stderr)
-        runner.stop(at_once=len(received) == 2)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -18,6 +18,7 @@ from pipeline.core.boxes import xyxy_to_ltwh
 from pipeline.core.class_names import class_ids
 from pipeline.core.detections import Detections
 from pipeline.core.errors import DatasetError, MissingExtraError, UsageError
+from pipeline.core.whole_file import write_whole
 from pipeline.evaluation.dataset import LabelledImages
 
 _STATS = ("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l", "ar_1", "ar_10", "ar_100", "ar_s", "ar_m", "ar_l")
@@ -133,9 +134,7 @@ def coco_map(
 
 def write_json(path: Path, value: Any) -> None:
     """Write a result or predictions as one JSON file; a reader never sees half of it."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(value) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, json.dumps(value) + "\n")
 
 
 def _known(value: float) -> float | None:

@@ -14,10 +14,10 @@ from detector.data.near_duplicates import Fingerprint, group_look_alikes
 from detector.data.output_folder import clear_output_folder, write_manifest
 from detector.data.split import split_in_time
 from detector.data.training_set import TrainingImage, TrainingSet
-from detector.data.whole_file import write_whole, write_whole_json
 from detector.data.write_coco import annotations_path, coco_document
 from detector.data.write_yolo import data_yaml_text, label_text
 from pipeline.core.frame import Frame
+from pipeline.core.whole_file import write_whole, write_whole_json
 from pipeline.footage.prelabel import PreLabel
 from pipeline.footage.sampler import Reason
 from pipeline.footage.settings import FootageSettings

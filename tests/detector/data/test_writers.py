@@ -15,10 +15,10 @@ from detector.data.place_images import place_images, placed_names
 from detector.data.read import examine
 from detector.data.read_all_splits import read_all_splits
 from detector.data.training_set import TrainingImage, TrainingSet
-from detector.data.whole_file import write_whole
 from detector.data.write_coco import write_coco
 from detector.data.write_yolo import data_yaml_text, label_text, write_yolo
 from pipeline.core.errors import DatasetError, UsageError
+from pipeline.core.whole_file import write_whole
 from pipeline.evaluation.coco_dataset import read_coco
 
 NAMES = ("person", "car", "größe: x")
@@ -169,20 +169,6 @@ def test_names_survive_yaml() -> None:
     import yaml
 
     assert yaml.safe_load(text)["names"] == dict(enumerate(names))
-
-
-def test_a_file_that_cannot_be_finished_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a" / "x.json"
-    write_whole(path, "old")
-
-    def refuse(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "replace", refuse)
-    with pytest.raises(OSError, match="No space"):
-        write_whole(path, "new")
-    assert path.read_text() == "old"
-    assert [entry.name for entry in path.parent.iterdir()] == ["x.json"]
 
 
 def test_only_our_own_data_set_is_replaced(tmp_path: Path) -> None:

@@ -220,9 +220,24 @@ def test_a_loss_that_is_no_number_stops_the_run_and_saves_the_batch(
     assert load_checkpoint(tmp_path / "run" / "weights" / "last.safetensors")
 
 
-def test_resuming_nothing_says_so(tiny_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"wanted the folder of a training run"):
-        train(_config(tiny_data), tmp_path, resume=True)
+def test_a_run_without_a_finished_epoch_begins_again_when_resumed(
+    tiny_data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = _config(tiny_data, epochs=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", observer=_StopAfter(0, 1))
+    (tmp_path / "run" / "weights").mkdir()
+    (tmp_path / "run" / "weights" / ".last.safetensors.part").write_bytes(b"half a file")
+    resumed = train(config, tmp_path / "run", resume=True)
+    whole = train(config, tmp_path / "whole")
+    assert [_without_times(row) for row in resumed.rows] == [_without_times(row) for row in whole.rows]
+    assert [record.getMessage() for record in caplog.records if "begins again" in record.message] == [
+        f"{tmp_path / 'run'}: no epoch of this run was finished; it begins again"
+    ]
+    assert not list((tmp_path / "run").rglob(".*"))
+
+
+def test_resuming_a_damaged_state_says_so(tiny_data: Path, tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"half a file")
     with pytest.raises(CheckpointError, match=r"damaged"):
         train(_config(tiny_data), tmp_path, resume=True)

@@ -197,6 +197,6 @@ def test_a_full_disk_is_one_line(tmp_path: Path, result: Result, scene: Scene, m
     def refuse(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(SinkError, match=r"frame 0 of cam: .*No space left"):
         made.write(*(result(i, scene(0)) for i in range(8)))
