@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from detector.models import DetectionModel, fuse
 from detector.preprocess import Preprocess
@@ -84,9 +85,8 @@ class Teacher:
 def correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Pearson's correlation of two maps (b, c, ny, nx) over all places of the batch, mean over the channels."""
     a, b = (x.float().transpose(0, 1).flatten(1) for x in (a, b))
-    a, b = (x - x.mean(1, keepdim=True) for x in (a, b))
-    norms = (a.square().sum(1) * b.square().sum(1)).clamp(min=1e-12).sqrt()
-    return ((a * b).sum(1) / norms).mean()
+    a, b = (functional.normalize(x - x.mean(1, keepdim=True)) for x in (a, b))
+    return (a * b).sum(1).mean()
 
 
 def reordered(images: torch.Tensor, from_: Preprocess, to: Preprocess) -> torch.Tensor:
