@@ -50,15 +50,12 @@ class YoloxLoss:
 
     def assign(self, raws: Sequence[torch.Tensor], targets: Targets) -> list[Assigned]:
         """Per image the places (order level, y, x) that answer for its objects; a target is a row of the batch."""
-        outputs = torch.cat([raw.detach().float().flatten(2) for raw in raws], 2).transpose(1, 2)
-        cells, strides = self._cells(raws)
-        predicted = _decoded(outputs, cells, strides)
-        return [self._assign(image, outputs, predicted, cells, strides, targets) for image in range(len(outputs))]
+        return self._assign(_joined([raw.float() for raw in raws]), *self._cells(raws), targets)
 
     def _loss(self, raws: list[torch.Tensor], targets: Targets) -> Loss:
-        outputs = torch.cat([raw.flatten(2) for raw in raws], 2).transpose(1, 2)  # (b, k, 5 + nc)
+        outputs = _joined(raws)
         cells, strides = self._cells(raws)
-        assigned = self.assign(raws, targets)
+        assigned = self._assign(outputs, cells, strides, targets)
         image = torch.cat([torch.full_like(a.place, i) for i, a in enumerate(assigned)])
         place = torch.cat([a.place for a in assigned])
         wanted = targets.boxes[torch.cat([a.target for a in assigned])]
@@ -84,24 +81,19 @@ class YoloxLoss:
         total = torch.stack(list(parts.values())).sum()
         return Loss(total, {name: value.detach() for name, value in parts.items()})
 
+    @torch.no_grad()
     def _assign(
-        self,
-        image: int,
-        outputs: torch.Tensor,
-        predicted: torch.Tensor,
-        cells: torch.Tensor,
-        strides: torch.Tensor,
-        targets: Targets,
-    ) -> Assigned:
-        rows = (targets.boxes[:, 0] == image).nonzero().squeeze(1)
-        boxes = targets.boxes[rows]
-        if not len(rows):
-            return Assigned(rows, rows, boxes.new_zeros(0))
+        self, outputs: torch.Tensor, cells: torch.Tensor, strides: torch.Tensor, targets: Targets
+    ) -> list[Assigned]:
+        predicted = _decoded(outputs, cells, strides)
         centres = (cells + 0.5) * strides[:, None]
-        found = assign_simota(
-            predicted[image], outputs[image, :, 4:], centres, strides, boxes[:, 2:6], boxes[:, 1].long()
-        )
-        return Assigned(found.place, rows[found.target], found.iou)
+        assigned = []
+        for image in range(len(outputs)):
+            rows = (targets.boxes[:, 0] == image).nonzero().squeeze(1)
+            boxes, classes = targets.boxes[rows, 2:6], targets.boxes[rows, 1].long()
+            found = assign_simota(predicted[image], outputs[image, :, 4:], centres, strides, boxes, classes)
+            assigned.append(Assigned(found.place, rows[found.target], found.iou))
+        return assigned
 
     def _background_mask(
         self,
@@ -128,6 +120,11 @@ class YoloxLoss:
             cells.append(torch.stack((x, y), -1).view(-1, 2).float())
             strides.append(cells[-1].new_full((len(cells[-1]),), stride))
         return torch.cat(cells), torch.cat(strides)
+
+
+def _joined(raws: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Places of all levels (b, k, 5 + nc), order level, y, x."""
+    return torch.cat([raw.flatten(2) for raw in raws], 2).transpose(1, 2)
 
 
 def _decoded(outputs: torch.Tensor, cells: torch.Tensor, strides: torch.Tensor) -> torch.Tensor:
