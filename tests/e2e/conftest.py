@@ -107,3 +107,27 @@ def started() -> Callable[..., subprocess.Popen[str]]:
 def command(*arguments: object) -> Sequence[str]:
     """The command line of the program."""
     return [sys.executable, str(ROOT / "run_pipeline.py"), *map(str, arguments)]
+
+
+@pytest.fixture
+def tiny_training_data(tmp_path: Path) -> Path:
+    """data.yaml of eight pictures with red and blue boxes on noise, 64 px, which serve to train and to validate."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    folder, side = tmp_path / "set", 64
+    for part in ("images", "labels"):
+        (folder / part).mkdir(parents=True)
+    for number in range(8):
+        image = rng.integers(60, 120, (side, side, 3)).astype(np.uint8)
+        rows = []
+        for class_id, colour in enumerate([(0, 0, 255), (255, 0, 0)]):
+            w, h = rng.integers(side // 5, side // 2, 2)
+            x, y = rng.integers(0, side - w), rng.integers(0, side - h)
+            image[y : y + h, x : x + w] = colour
+            rows.append(f"{class_id} {(x + w / 2) / side} {(y + h / 2) / side} {w / side} {h / side}\n")
+        cv2.imwrite(str(folder / "images" / f"{number}.png"), image)
+        (folder / "labels" / f"{number}.txt").write_text("".join(rows))
+    data = folder / "data.yaml"
+    data.write_text("names: [red, blue]\ntrain: images\nval: images\n")
+    return data
