@@ -17,7 +17,7 @@ def check_output(path: Path, *, exist_ok: bool) -> None:
         exist_ok: whether a file that exists may be replaced.
 
     Raises:
-        UsageError: the file exists, is a folder, or lies where nothing can be written.
+        UsageError: the file exists, is a folder, pipe or device, or lies where nothing can be written.
     """
     try:
         problem = _problem(path, exist_ok)
@@ -58,6 +58,8 @@ def write_failure(path: Path, error: OSError) -> str:
 def _problem(path: Path, exist_ok: bool) -> str | None:
     if path.is_dir():
         return f"{path}: wanted a file to write, found a folder; name a file in it, such as {path / 'out'}{path.suffix}"
+    if path.exists() and not path.is_file():
+        return f"{path}: wanted a file to write, found a pipe or device; name a file"
     if path.exists() and not exist_ok:
         return f"{path}: wanted a new file, found one that exists; name another, or overwrite it with --exist-ok"
     folder = path.parent

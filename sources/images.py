@@ -135,6 +135,8 @@ def find_images(path: str | tuple[str, ...]) -> list[Path]:
     place = Path(path).expanduser()
     if place.is_file():
         return [place]
+    if place.exists() and not place.is_dir():
+        raise SourceError(f"{path}: wanted an image, found a pipe or device; save the picture to a file first")
     # glob.glob, because Path.glob takes no absolute patterns.
     pattern = f"{glob.escape(str(place))}/*" if place.is_dir() else str(place)
     candidates = [Path(p) for p in glob.glob(pattern, recursive=True)]  # noqa: PTH207

@@ -84,6 +84,8 @@ ANY_FAILURE = _AnyFailure()
         (["--source", "rtsp://127.0.0.1:9/none"], "127.0.0.1:9"),
         (["--source", "{clip}", "--classes", "persn"], "did you mean 'person'"),
         (["--source", "{clip}", "--img-size", "7"], "7"),
+        (["--source", "{clip}", "--img-size", "8193"], "wanted at most 8192 px, found (8193, 8193)"),
+        (["--source", "{clip}", "--img-size", "64", "100000"], "wanted at most 8192 px, found (64, 100000)"),
         (["--source", "{clip}", "--device", "cuda:7"], "cuda"),
     ],
 )
@@ -122,7 +124,7 @@ def test_wrong_usage(arguments: list[str], wanted: str, clip: Path, capsys: pyte
 
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
-    [(["rn"], "did you mean 'run'"), (["train"], "not built yet"), (["check", "--set", "a"], "key.path=value")],
+    [(["rn"], "did you mean 'run'"), (["bench"], "not built yet"), (["check", "--set", "a"], "key.path=value")],
 )
 def test_wrong_verbs(arguments: list[str], wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert wanted in _fails(capsys, *arguments, code=2)
@@ -191,3 +193,104 @@ def test_no_password_is_shown_or_written(
     assert "127.0.0.1" in shown.err
     for text in (shown.out, shown.err, report.read_text()):
         assert canary not in text
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["pipe.mp4", "pipe.png", "pipe.streams", "pipe"])
+def test_a_pipe_as_source_is_told_and_not_waited_for(
+    name: str, small_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / name)
+    run = ("--source", tmp_path / name, "--weights", small_weights, "-o", "null", "--quiet")
+    assert "found a pipe or device; save the" in _fails(capsys, *run, code=1)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("option", ["-o", "--report"])
+def test_a_pipe_as_output_is_told_and_stays(
+    option: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    line = _fails(capsys, "run", "--source", clip, "-o", "null", option, pipe, "--exist-ok", code=2)
+    assert "found a pipe or device; name a file" in line
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("link", ["hard", "symbolic", "folder", "glob"])
+@pytest.mark.parametrize("option", ["-o", "--report"])
+def test_no_output_overwrites_its_own_source(
+    link: str, option: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, output = tmp_path / "in" / "clip.mp4", tmp_path / "out.mp4"
+    video.parent.mkdir()
+    video.write_bytes(clip.read_bytes())
+    source = {"folder": video.parent, "glob": video.parent / "*.mp4"}.get(link, video)
+    if link == "hard":
+        output.hardlink_to(video)
+    elif link == "symbolic":
+        output.symlink_to(video)
+    else:
+        output = video
+    line = _fails(capsys, "run", "--source", source, "-o", "null", option, output, "--exist-ok", code=2)
+    assert f"also the source {video}" in line
+    assert video.read_bytes() == clip.read_bytes()
+
+
+def test_the_video_made_of_a_folder_of_images_is_no_output_once_it_is_a_source(
+    small_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second run would read what the first one wrote into the folder, and write there while reading."""
+    import cv2
+
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((96, 128, 3), 40 * number, np.uint8))
+    run = ["run", "--source", str(tmp_path), "--weights", str(small_weights), "--quiet"]
+    made = tmp_path / "made.mp4"
+    assert main([*run, "-o", str(made)]) == 0
+    before = made.read_bytes()
+    per_source = tmp_path / "out.made.mp4"
+    per_source.hardlink_to(made)
+    assert "also the source" in _fails(capsys, *run, "-o", tmp_path / "out.mp4", "--exist-ok", code=2)
+    assert made.read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--source", "-o", "--report", "--weights", "--config", "--tracker"])
+def test_names_that_no_file_system_takes(
+    option: str, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suffix = {"--config": ".yaml", "--tracker": ".yaml", "--report": ".json", "--weights": ".pt"}.get(option, ".mp4")
+    path = tmp_path / ("x" * 300 + suffix)
+    others = [] if option == "--source" else ["--source", clip]
+    line = _fails(capsys, "run", *others, "-o", "null", "--quiet", option, path, code=ANY_FAILURE)
+    assert "x" * 300 in line
+    assert "too long" in line
+
+
+def test_the_longest_name_that_the_file_system_takes(clip: Path, small_weights: Path, tmp_path: Path) -> None:
+    output, report = (tmp_path / ("x" * (255 - len(suffix)) + suffix) for suffix in (".jsonl", ".json"))
+    run = ("--source", clip, "--weights", small_weights, "--max-frames", 2, "--quiet", "-o", output, "--report", report)
+    assert main([str(argument) for argument in run]) == 0
+    assert len(output.read_text().splitlines()) == 2
+    assert report.exists()
+
+
+def test_a_report_that_cannot_be_written_costs_the_exit_code_only(
+    clip: Path,
+    small_weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import pipeline.cli.run as verb
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(verb, "write_whole", refuse)
+    lines, report = tmp_path / "o.jsonl", tmp_path / "r.json"
+    run = ("--source", clip, "--weights", small_weights, "--max-frames", 3, "--quiet", "-o", lines, "--report", report)
+    line = _fails(capsys, *run, code=1)
+    assert line == f"tracklight: {report}: the report could not be written: No space left on device"
+    assert len(lines.read_text().splitlines()) == 3
+    assert not report.exists()

@@ -132,6 +132,41 @@ def test_ctrl_c_leaves_everything_complete(
 
 
 @pytest.mark.slow
+def test_a_second_ctrl_c_leaves_whole_files_and_a_report(
+    started: Started, long_clip: Path, small_weights: Path, tmp_path: Path
+) -> None:
+    video, lines, report = tmp_path / "o.mp4", tmp_path / "o.jsonl", tmp_path / "r.json"
+    process = started(
+        "run",
+        "--source",
+        long_clip,
+        "--weights",
+        small_weights,
+        "-o",
+        video,
+        "-o",
+        lines,
+        "--report",
+        report,
+        "--quiet",
+    )
+    _wait_for(lambda: lines.exists() and lines.read_text().count("\n") > 20, process)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    assert "once more to leave at once" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    told = json.loads(report.read_text())
+    assert told["status"] == "interrupted"
+    account = told["sources"]["long"]
+    assert account["produced"] == account["emitted"] + sum(account["dropped"].values())
+    assert len(_lines(lines)) >= 20
+    assert _frames(video)
+
+
+@pytest.mark.slow
 def test_kill_9_leaves_a_playable_file_up_to_the_last_seconds(
     started: Started, long_clip: Path, small_weights: Path, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.core.errors import SourceError, StageError, StopRequest, UsageError
+from pipeline.core.result import FrameResult
 from pipeline.runtime.ledger import AccountingError, Ledger
 from pipeline.runtime.runner import Runner, RunnerSettings, SinkBinding
 
@@ -179,6 +180,25 @@ class TestStop:
         assert report.status == "interrupted"
         account = report.sources["a"]
         assert account.produced == account.emitted == len(sink.results)
+        assert sink.closed == 1
+
+    def test_at_once_gives_up_what_was_read_and_counts_it(self, stages: SimpleNamespace) -> None:
+        sink = stages.Sink()
+        runner = Runner([stages.Source(n_frames=10**6)], stages.Detector(), stages.Tracker, [SinkBinding("l", sink)])
+
+        def stop(result: FrameResult) -> None:
+            if result.frame.index == 20:
+                runner.stop(at_once=True)
+                deadline = time.monotonic() + 5
+                while not runner.report().sources["a"].dropped and time.monotonic() < deadline:
+                    time.sleep(0.001)
+
+        sink.before = stop
+        report = runner.run()
+        assert report.status == "interrupted"
+        assert _balanced(runner)
+        assert set(report.sources["a"].dropped) == {"stopped"}
+        assert [result.frame.index for result in sink.results] == list(range(21))
         assert sink.closed == 1
 
     def test_a_stuck_detector_is_given_up_at_the_deadline(self, stages: SimpleNamespace) -> None:
