@@ -79,7 +79,7 @@ class ConsoleObserver(TrainObserver):
         self._class_names = labels.train.class_names
         for split, report in labels.reports.items():
             if not report.clean:
-                self._console.print(f"{split}:\n{report.table()}", highlight=False, markup=False)
+                self._console.print(f"{split}:\n{report.table()}", highlight=False, markup=False, soft_wrap=True)
         self._say(
             f"{len(labels.train.images)} pictures to train on, {len(labels.val.images)} to validate with, "
             f"{len(labels.train.class_names)} classes"
@@ -163,11 +163,11 @@ class ConsoleObserver(TrainObserver):
         except (MissingExtraError, OSError) as error:
             if type(error) not in self._told:
                 self._told.add(type(error))
-                self._console.print(f"no pictures: {error}", highlight=False, markup=False)
+                self._console.print(f"no pictures: {error}", highlight=False, markup=False, soft_wrap=True)
 
     def _say(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(text, highlight=False, markup=False)
+            self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _memory_text() -> str:

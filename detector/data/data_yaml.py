@@ -129,7 +129,11 @@ def _names(document: dict[str, Any], path: Path) -> tuple[str, ...]:
     count = document.get("nc", len(names))
     if count != len(names):
         raise DatasetError(f"{path}: nc is {count}, but there are {len(names)} names")
-    return tuple(str(name) for name in names)
+    texts = tuple(str(name) for name in names)
+    twice = [name for number, name in enumerate(texts) if name in texts[:number]]
+    if twice:
+        raise DatasetError(f"{path}: names: wanted a different name for every class, found {twice[0]!r} more than once")
+    return texts
 
 
 def _unused_keys(document: dict[str, Any], path: Path) -> tuple[str, ...]:
