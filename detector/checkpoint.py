@@ -320,7 +320,7 @@ def _check_class_count(names: Sequence[str], num_classes: int, where: str) -> No
 
 
 def _as_float16(name: str, value: torch.Tensor) -> torch.Tensor:
-    """Convolutions only: norms are small and may leave the range of 16 bits, and an anchor of 373 px would become 372."""
+    """Convolutions only: norms may leave the range of 16 bits, and an anchor of 373 px would become 372."""
     return value.half() if value.is_floating_point() and value.ndim > 1 and "anchor" not in name else value
 
 

@@ -24,7 +24,7 @@ class Sample:
         xyxy: float32 (n, 4), px.
         class_id: int64 (n,).
         regions: float32 (m, 4), px: places with incomplete labels.
-        region_classes: bool (m, nc): what may be there unlabelled.
+        region_classes: bool (m, nc + 1): what may be there unlabelled; the last column: the place is an ignore box.
         outlines: one per box, or empty.
     """
 
@@ -38,7 +38,7 @@ class Sample:
     @property
     def num_classes(self) -> int:
         """Nc."""
-        return self.region_classes.shape[1]
+        return self.region_classes.shape[1] - 1
 
     @classmethod
     def of(cls, image: ImageArray, labels: TrainingImage, num_classes: int) -> Sample:
@@ -52,12 +52,12 @@ class Sample:
         (height, width), (original_h, original_w) = image.shape[:2], labels.shape_hw
         scale: FloatArray = np.array([width / original_w, height / original_h] * 2, np.float32)
         ignored = len(labels.ignore_xyxy)
-        region_classes = np.ones((ignored + bool(labels.unlabelled), num_classes), np.bool_)
+        region_classes = np.ones((ignored + bool(labels.unlabelled), num_classes + 1), np.bool_)
         regions = labels.ignore_xyxy * scale
         if labels.unlabelled:
             whole = np.array([[0, 0, image.shape[1], image.shape[0]]], np.float32)
             regions = np.concatenate([regions, whole])
-            region_classes[-1] = np.isin(np.arange(num_classes), list(labels.unlabelled))
+            region_classes[-1] = np.isin(np.arange(num_classes + 1), list(labels.unlabelled))
         outlines = tuple(tuple(part * scale[:2] for part in polygons) for polygons in labels.outlines)
         return cls(image, labels.xyxy * scale, labels.class_id, regions, region_classes, outlines)
 
@@ -86,7 +86,7 @@ class Sample:
         keep = (short > MIN_SIDE_PX) & (area > MIN_VISIBLE * whole) & (long < MAX_ASPECT * np.maximum(short, 1e-6))
         rest = xyxy[~keep & (area > 0)]
         regions = np.concatenate([np.clip(self.regions, 0, limit), rest])
-        region_classes = np.concatenate([self.region_classes, np.ones((len(rest), self.num_classes), np.bool_)])
+        region_classes = np.concatenate([self.region_classes, np.ones((len(rest), self.num_classes + 1), np.bool_)])
         there = (regions[:, 2:] > regions[:, :2]).all(1)
         outlines = (
             tuple(polygons for polygons, kept in zip(self.outlines, keep, strict=True) if kept) if self.outlines else ()

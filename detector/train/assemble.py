@@ -30,7 +30,7 @@ def detection_loss(model: DetectionModel, config: TrainConfig, side: int, assign
         assignment: of YOLOv7: `ota` to train with, `all` to tell after validation. YOLOX has one.
     """
     if model.anchors is None:
-        return YoloxLoss(model.num_classes, model.strides)
+        return YoloxLoss(model.num_classes, model.strides, spared_score=config.loss.spared_score)
     scaled = config.loss.scaled(levels=len(model.strides), num_classes=model.num_classes, input_px=side)
     has_aux = model.detection_head.has_aux and assignment == "ota"
     return YoloV7Loss(scaled, model.anchors, model.strides, model.num_classes, assignment=assignment, has_aux=has_aux)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from detector.train.assign_yolov7 import Matches, assign_optimal_transport, candidates, predicted_px
 from detector.train.box_iou import complete_iou
-from detector.train.targets import Loss, Targets, trained_as_background
+from detector.train.targets import SPARED_SCORE, Loss, Targets, trained_as_background
 
 Assignment = Literal["ota", "all"]
 
@@ -37,6 +37,9 @@ class YoloV7LossConfig:
     anchor_ratio: float = Field(default=4.0, gt=1, description="how many times off its anchor a box may be")
     focal_gamma: float = Field(default=0.0, ge=0, description="focal loss, 0 = off")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="0 = classes are 0 and 1")
+    spared_score: float = Field(
+        default=SPARED_SCORE, ge=0, le=1, description="confidence from which on an unlabelled class is no mistake"
+    )
     autobalance: bool = Field(default=False, description="let the weights of the levels follow their losses")
 
     def scaled(self, *, levels: int, num_classes: int, input_px: int) -> YoloV7LossConfig:
@@ -50,6 +53,7 @@ class YoloV7LossConfig:
             anchor_ratio=self.anchor_ratio,
             focal_gamma=self.focal_gamma,
             label_smoothing=self.label_smoothing,
+            spared_score=self.spared_score,
             autobalance=self.autobalance,
         )
 
@@ -192,8 +196,9 @@ class YoloV7Loss:
         y, x = torch.meshgrid(torch.arange(ny, device=raw.device), torch.arange(nx, device=raw.device), indexing="ij")
         centres = ((torch.stack((x, y), -1).view(-1, 2) + 0.5) * self.strides[level]).repeat(na, 1)
         for image in targets.regions[:, 0].unique().long().tolist():
-            logits = raw[image, ..., 5:].reshape(-1, self.num_classes)
-            mask[image] = trained_as_background(logits, centres, targets, image).view(na, ny, nx).float()
+            logits = raw[image, ..., 4:].reshape(na * ny * nx, -1)
+            counts = trained_as_background(logits, centres, targets, image, self.config.spared_score)
+            mask[image] = counts.view(na, ny, nx).float()
         mask[at.image, at.anchor, at.y, at.x] = 1
         return mask
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from detector.train.assign_simota import Assigned, assign_simota
 from detector.train.box_iou import to_xyxy
-from detector.train.targets import Loss, Targets, trained_as_background
+from detector.train.targets import SPARED_SCORE, Loss, Targets, trained_as_background
 
 _BOX_WEIGHT = 5.0
 
@@ -28,15 +28,24 @@ class YoloxLoss:
         num_classes: nc.
         strides: px per cell of the levels.
         with_l1: add the L1 loss of the box outputs, as in the last epochs of a run.
+        spared_score: see `trained_as_background`.
 
     Attributes:
         with_l1: may be changed between batches.
     """
 
-    def __init__(self, num_classes: int, strides: Sequence[int], *, with_l1: bool = False) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        strides: Sequence[int],
+        *,
+        with_l1: bool = False,
+        spared_score: float = SPARED_SCORE,
+    ) -> None:
         self.num_classes = num_classes
         self.strides = tuple(strides)
         self.with_l1 = with_l1
+        self._spared_score = spared_score
 
     def __call__(self, raws: Sequence[torch.Tensor], targets: Targets) -> Loss:
         """Loss of a batch.
@@ -108,7 +117,9 @@ class YoloxLoss:
         mask = torch.ones_like(outputs[..., 4])
         centres = (cells + 0.5) * strides[:, None]
         for number in targets.regions[:, 0].unique().long().tolist():
-            mask[number] = trained_as_background(outputs[number, :, 5:], centres, targets, number).float()
+            mask[number] = trained_as_background(
+                outputs[number, :, 4:], centres, targets, number, self._spared_score
+            ).float()
         mask[image, place] = 1
         return mask
 

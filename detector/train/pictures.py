@@ -93,7 +93,7 @@ def draw_batch(images: torch.Tensor, targets: Targets, names: Sequence[str], pat
         tile, scale = _fit(picture, _tile_px(columns))
         here = regions[:, 0] == number
         places = [
-            (_corners(tile, xyxy * scale), np.flatnonzero(classes).tolist(), bool(classes.all()))
+            (_corners(tile, xyxy * scale), np.flatnonzero(classes[:-1]).tolist(), bool(classes[-1]))
             for xyxy, classes in zip(regions[here, 1:], region_classes[here], strict=True)
         ]
         for corners, _, ignored in places:

@@ -1,6 +1,6 @@
 """Make a weight file that ships: deploy form, 16 bits, with its card's figures in the header.
 
-    python -m detector.train.ship runs/train/exp/weights/best.safetensors detector/weights/street.safetensors --note data="..."
+python -m detector.train.ship runs/train/exp/weights/best.safetensors small.safetensors --input-px 416 --note data=mine
 """
 
 from __future__ import annotations

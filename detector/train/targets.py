@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+SPARED_SCORE = 0.3
+"""Confidence from which on a detection of a class that nobody looked for is no mistake."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
@@ -14,8 +17,8 @@ class Targets:
     Attributes:
         boxes: float32 (n, 6): index of the image in the batch, class, cx, cy, w, h.
         regions: float32 (m, 5): index of the image, x1, y1, x2, y2 of a place whose labels are incomplete.
-        region_classes: bool (m, nc): the classes that may be there without a box; all of them in an ignore box. A
-            place that no box is matched to is not trained as background while it looks like one of these.
+        region_classes: bool (m, nc + 1): the classes that may be there without a box; the last column says that it is
+            an ignore box, where nothing counts. See `trained_as_background`.
     """
 
     boxes: torch.Tensor
@@ -25,7 +28,9 @@ class Targets:
     @classmethod
     def of_boxes(cls, boxes: torch.Tensor, num_classes: int) -> Targets:
         """Complete labels: no regions."""
-        return cls(boxes, boxes.new_zeros((0, 5)), torch.zeros((0, num_classes), dtype=torch.bool, device=boxes.device))
+        return cls(
+            boxes, boxes.new_zeros((0, 5)), torch.zeros((0, num_classes + 1), dtype=torch.bool, device=boxes.device)
+        )
 
     def to(self, device: torch.device) -> Targets:
         """The same on a device."""
@@ -46,24 +51,32 @@ class Loss:
 
 
 def trained_as_background(
-    class_logits: torch.Tensor, centres_px: torch.Tensor, targets: Targets, image: int
+    logits: torch.Tensor, centres_px: torch.Tensor, targets: Targets, image: int, spared_score: float
 ) -> torch.Tensor:
     """Which unmatched places of one image count as background.
 
+    In an ignore box none does. Where nobody looked for some classes, a place is spared that the network takes for one
+    of them with some confidence: sparing all places that only look a little more like such a class than like another
+    would leave most of the picture without background, and the network would learn to see objects everywhere.
+
     Args:
-        class_logits: (k, nc).
+        logits: (k, 1 + nc), objectness and classes.
         centres_px: float32 (k, 2), x and y of the cells' centres.
         targets: of the batch.
         image: index of the image in the batch.
+        spared_score: confidence from which on a place is spared, in [0, 1]; 0 spares every place whose likeliest class
+            nobody looked for.
 
     Returns:
-        bool (k,): False inside a region that may hold an object of the class that the place looks most like.
+        bool (k,): False where the labels are silent.
     """
     of_image = targets.regions[:, 0] == image
     regions, classes = targets.regions[of_image, 1:], targets.region_classes[of_image]
     if not len(regions):
-        return torch.ones(len(class_logits), dtype=torch.bool, device=class_logits.device)
+        return torch.ones(len(logits), dtype=torch.bool, device=logits.device)
     x, y = centres_px[:, :1], centres_px[:, 1:]
     inside = (x >= regions[:, 0]) & (x < regions[:, 2]) & (y >= regions[:, 1]) & (y < regions[:, 3])
-    looks_like = class_logits.detach().argmax(1)
-    return ~(inside & classes.T[looks_like]).any(1)
+    scores = logits.detach().sigmoid()
+    class_score, looks_like = scores[:, 1:].max(1)
+    sure = class_score * scores[:, 0] >= spared_score
+    return ~(inside & (classes[:, -1] | (classes.T[looks_like] & sure[:, None]))).any(1)

@@ -41,7 +41,7 @@ def _scene(
         xyxy,
         np.array([class_id], np.int64),
         xyxy.copy() if region else np.zeros((0, 4), np.float32),
-        np.ones((int(region), NC), np.bool_),
+        np.ones((int(region), NC + 1), np.bool_),
         ((outline,),),
     )
 
@@ -188,7 +188,7 @@ def test_labels_are_scaled_with_the_picture() -> None:
     sample = Sample.of(np.zeros((100, 200, 3), np.uint8), labels, NC)
     assert sample.xyxy.tolist() == [[20, 10, 40, 30]]
     assert sample.regions.tolist() == [[0, 0, 200, 100], [0, 0, 200, 100]]
-    assert sample.region_classes.tolist() == [[True, True, True], [False, False, True]]
+    assert sample.region_classes.tolist() == [[True, True, True, True], [False, False, True, False]]
     assert sample.outlines[0][0].tolist() == [[20, 10], [40, 30], [20, 30]]
 
 
@@ -201,7 +201,7 @@ def test_pictures_without_labels_pass(change: Callable[[Sample, np.random.Genera
         np.zeros((0, 4), np.float32),
         np.zeros(0, np.int64),
         np.zeros((0, 4), np.float32),
-        np.zeros((0, NC), np.bool_),
+        np.zeros((0, NC + 1), np.bool_),
     )
     result = change(nothing, np.random.default_rng(0))
     assert len(result.xyxy) == len(result.regions) == 0

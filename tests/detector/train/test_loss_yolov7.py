@@ -168,7 +168,7 @@ def test_an_object_that_no_anchor_resembles_is_background() -> None:
 
 def test_an_ignore_box_trains_nothing_within() -> None:
     raws, boxes = _small()
-    everything = torch.ones(1, 3, dtype=torch.bool)
+    everything = torch.ones(1, 4, dtype=torch.bool)
     region = torch.tensor([[0, 64.0, 0.0, 160.0, 96.0]])
     _loss()(raws, Targets(boxes, region, everything)).total.backward()
     gradient = raws[0].grad
@@ -180,7 +180,7 @@ def test_an_ignore_box_trains_nothing_within() -> None:
 
 def test_an_object_within_an_ignore_box_is_still_trained() -> None:
     raws, boxes = _small()
-    everything = torch.ones(1, 3, dtype=torch.bool)
+    everything = torch.ones(1, 4, dtype=torch.bool)
     whole = torch.tensor([[0, 0.0, 0.0, 160.0, 96.0]])
     loss = _loss()
     matches, _ = loss.match(raws, Targets.of_boxes(boxes, 3))
@@ -191,24 +191,30 @@ def test_an_object_within_an_ignore_box_is_still_trained() -> None:
         assert trained == {tuple(row[1:4]) for row in _as_rows(level) if row[0] == 0}
 
 
-def test_an_unlabelled_class_is_no_mistake_where_a_place_looks_like_it() -> None:
+@pytest.mark.parametrize("spared_score", [0.0, 0.3])
+def test_an_unlabelled_class_is_no_mistake_where_a_place_looks_like_it(spared_score: float) -> None:
     raws, boxes = _small()
     whole = torch.tensor([[1, 0.0, 0.0, 160.0, 96.0]])
-    only_two = torch.tensor([[False, False, True]])
-    loss = _loss()
+    only_two = torch.tensor([[False, False, True, False]])
+    loss = _loss(spared_score=spared_score)
     matches, _ = loss.match(raws, Targets.of_boxes(boxes, 3))
     loss(raws, Targets(boxes, whole, only_two)).total.backward()
+    spared = 0
     for raw, level in zip(raws, matches, strict=True):
-        looks_like = raw.detach()[1, ..., 5:].argmax(-1)
-        silent = (raw.grad[1, ..., 4] == 0) & (looks_like == 2)  # type: ignore[index]
-        matched = {tuple(row[1:4]) for row in _as_rows(level) if row[0] == 1}
-        assert int(silent.sum()) == int((looks_like == 2).sum()) - sum(looks_like[cell] == 2 for cell in matched)
-        assert (raw.grad[1, ..., 4][looks_like != 2] != 0).all()  # type: ignore[index]
+        scores = raw.detach()[1].sigmoid()
+        class_score, looks_like = scores[..., 5:].max(-1)
+        wanted = (looks_like == 2) & (class_score * scores[..., 4] >= spared_score)
+        for row in _as_rows(level):
+            if row[0] == 1:
+                wanted[tuple(row[1:4])] = False
+        assert torch.equal(raw.grad[1, ..., 4] == 0, wanted)  # type: ignore[index]
+        spared += int(wanted.sum())
+    assert spared > 0
 
 
 def test_complete_labels_cost_the_same_as_labels_with_a_region_elsewhere() -> None:
     raws, boxes = _small()
-    nowhere = Targets(boxes, torch.tensor([[0, 0.0, 0.0, 0.0, 0.0]]), torch.ones(1, 3, dtype=torch.bool))
+    nowhere = Targets(boxes, torch.tensor([[0, 0.0, 0.0, 0.0, 0.0]]), torch.ones(1, 4, dtype=torch.bool))
     assert _loss()(raws, nowhere).total.item() == _loss()(raws, Targets.of_boxes(boxes, 3)).total.item()
 
 

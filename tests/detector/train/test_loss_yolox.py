@@ -159,7 +159,7 @@ def test_images_need_not_be_square() -> None:
 def test_an_ignore_box_trains_nothing_within_but_its_labelled_objects() -> None:
     raws = _small()
     box = torch.tensor([[0, 1, 40.0, 40.0, 30.0, 24.0]])
-    region, everything = torch.tensor([[0, 0.0, 0.0, 160.0, 96.0]]), torch.ones(1, 3, dtype=torch.bool)
+    region, everything = torch.tensor([[0, 0.0, 0.0, 160.0, 96.0]]), torch.ones(1, 4, dtype=torch.bool)
     loss = YoloxLoss(3, STRIDES)
     places = loss.assign(raws, Targets.of_boxes(box, 3))[0].place
     loss(raws, Targets(box, region, everything)).total.backward()
@@ -170,7 +170,7 @@ def test_an_ignore_box_trains_nothing_within_but_its_labelled_objects() -> None:
 
 def test_complete_labels_cost_the_same_as_labels_with_a_region_elsewhere() -> None:
     raws, box = _small(), torch.tensor([[0, 1, 40.0, 40.0, 30.0, 24.0]])
-    nowhere = Targets(box, torch.zeros(1, 5), torch.ones(1, 3, dtype=torch.bool))
+    nowhere = Targets(box, torch.zeros(1, 5), torch.ones(1, 4, dtype=torch.bool))
     loss = YoloxLoss(3, STRIDES)
     assert loss(raws, nowhere).total.item() == loss(raws, Targets.of_boxes(box, 3)).total.item()
 
