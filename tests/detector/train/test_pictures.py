@@ -26,7 +26,7 @@ def targets(
     return Targets(
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 6),
         torch.tensor(regions or [], dtype=torch.float32).reshape(-1, 5),
-        torch.tensor(classes or [], dtype=torch.bool).reshape(-1, len(NAMES)),
+        torch.tensor([[*row, all(row)] for row in classes or []], dtype=torch.bool).reshape(-1, len(NAMES) + 1),
     )
 
 
