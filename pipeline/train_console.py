@@ -87,7 +87,7 @@ class ConsoleObserver(TrainObserver):
 
     def network_built(self, network: Network) -> None:
         """Say what the run starts from; make the folder now, as no more mistakes in the settings can be found."""
-        from detector.train.plots import plot_labels
+        from detector.data.plots import plot_labels
 
         parameters = sum(p.numel() for p in network.model.parameters())
         self._say(f"{network.model.name}: {parameters / 1e6:.2f} M parameters, input {network.side} px")

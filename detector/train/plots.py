@@ -1,4 +1,4 @@
-"""Charts of a training, of a validation and of a data set, as PNG files."""
+"""Charts of a training and of a validation, as PNG files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from detector.data.training_set import TrainingSet
-from detector.train.chart import (
+from detector.data.chart import (
     COLORS,
     FAINT,
     MAX_TOLD_APART,
@@ -21,14 +20,13 @@ from detector.train.chart import (
     line_over,
     line_styles,
     new_figure,
-    save_png,
+    save_figure,
     say,
     unit_square,
     whole_numbers,
 )
 from detector.train.history import EpochRow
 from pipeline.core.arrays import IntArray
-from pipeline.core.boxes import xyxy_to_cxcywh
 from pipeline.core.errors import UsageError
 from pipeline.evaluation.precision_recall import F64Array, PrecisionRecall
 
@@ -68,7 +66,7 @@ def plot_history(rows: Sequence[EpochRow], path: Path) -> None:
         axes.set(xlabel="epoch", xlim=(rows[0].epoch - margin, rows[-1].epoch + margin))
         axes.grid(alpha=0.3)
         whole_numbers(axes)
-    save_png(figure, path)
+    save_figure(figure, path)
 
 
 def plot_precision_recall(curves: PrecisionRecall, names: Sequence[str], path: Path) -> None:
@@ -93,7 +91,7 @@ def plot_precision_recall(curves: PrecisionRecall, names: Sequence[str], path: P
     axes.set_title("Precision and recall at IoU 0.5, with AP50")
     if not n:
         say(axes, "no labels")
-        save_png(figure, path)
+        save_figure(figure, path)
         return
     ap50 = curves.ap[:, 0]
     shown = _names_of(curves, names)
@@ -109,7 +107,7 @@ def plot_precision_recall(curves: PrecisionRecall, names: Sequence[str], path: P
         _draw_bars(figure.add_subplot(1, 2, 2), shown, ap50, "AP50 by class")
     else:
         legend_beside(axes, lines, labels)
-    save_png(figure, path)
+    save_figure(figure, path)
 
 
 def plot_confidence(curves: PrecisionRecall, names: Sequence[str], path: Path) -> None:
@@ -146,7 +144,7 @@ def plot_confidence(curves: PrecisionRecall, names: Sequence[str], path: Path) -
         if place == 3:
             labels = ["each class"] if n > MAX_TOLD_APART else _names_of(curves, names)
             legend_beside(axes, lines[: len(labels) + 1], ["all classes", *labels])
-    save_png(figure, path)
+    save_figure(figure, path)
 
 
 def plot_confusion(matrix: IntArray, names: Sequence[str], path: Path) -> None:
@@ -186,48 +184,7 @@ def plot_confusion(matrix: IntArray, names: Sequence[str], path: Path) -> None:
     bar = figure.colorbar(drawn, ax=axes, shrink=0.6)
     ticks = np.array([0, 0.02, 0.1, 0.25, 0.5, 0.75, 1])
     bar.set_ticks(np.sqrt(ticks).tolist(), labels=[f"{tick:g}" for tick in ticks])
-    save_png(figure, path)
-
-
-def plot_labels(training_set: TrainingSet, path: Path) -> None:
-    """Draw what a data set holds: boxes by class, where they lie, how large they are, how many a picture has.
-
-    Args:
-        training_set: the data set; it may be empty.
-        path: the PNG to write.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-        OSError: the file cannot be written.
-    """
-    figure = new_figure(14, 9.5)
-    grid = figure.add_gridspec(2, 3)
-    figure.suptitle(_in_words(training_set))
-    _draw_classes(figure.add_subplot(grid[0, :]), training_set)
-    centres, sizes, counts = (figure.add_subplot(grid[1, column]) for column in range(3))
-    relative = np.concatenate(
-        [np.zeros((0, 4))]
-        + [xyxy_to_cxcywh(image.xyxy.astype(np.float64)) / (image.shape_hw[::-1] * 2) for image in training_set.images]
-    )
-    if len(relative):
-        _draw_density(centres, relative[:, :2], np.linspace(0, 1, 51))
-        # Boxes below a thousandth of the picture stand in the first bins.
-        _draw_density(sizes, relative[:, 2:].clip(1e-3, 1), np.geomspace(1e-3, 1, 51))
-        sizes.set(xscale="log", yscale="log")
-        ticks = [0.001, 0.01, 0.1, 1]
-        percent = ["0.1 %", "1 %", "10 %", "100 %"]
-        sizes.set_xticks(ticks, percent)
-        sizes.set_yticks(ticks, percent)
-        centres.invert_yaxis()
-    else:
-        say(centres, "no boxes")
-        say(sizes, "no boxes")
-    centres.set(title="Centres of boxes", xlabel="x / width of picture", ylabel="y / height of picture")
-    sizes.set(title="Sizes of boxes", xlabel="width / width of picture", ylabel="height / height of picture")
-    _draw_counts(counts, training_set)
-    for axes in (centres, sizes, counts):
-        axes.set_box_aspect(1)
-    save_png(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_ap(axes: Axes, rows: Sequence[EpochRow]) -> None:
@@ -318,64 +275,3 @@ def _write_cells(axes: Axes, matrix: IntArray, share: F64Array) -> None:
         text = f"{part:.2f}" + (f"\n{matrix[row, column]}" if with_counts else "")
         color = "white" if part > 0.4 else "black"
         axes.text(column, row, text, ha="center", va="center", color=color, fontsize=9 if with_counts else 6.5)
-
-
-def _in_words(training_set: TrainingSet) -> str:
-    images = training_set.images
-    boxes = sum(len(image.class_id) for image in images)
-    ignored = sum(len(image.ignore_xyxy) for image in images)
-    empty = sum(not len(image.class_id) for image in images)
-    partial_labels = sum(bool(image.unlabelled) for image in images)
-    words = [f"{len(images):,} pictures", f"{boxes:,} boxes"]
-    words += [f"{empty:,} pictures without boxes"] if empty else []
-    words += [f"{ignored:,} ignored places"] if ignored else []
-    words += [f"{partial_labels:,} pictures not labelled for every class"] if partial_labels else []
-    return ", ".join(words)
-
-
-def _draw_classes(axes: Axes, training_set: TrainingSet) -> None:
-    n = len(training_set.class_names)
-    class_id = np.concatenate([np.zeros(0, np.int64), *(image.class_id for image in training_set.images)])
-    counts = np.bincount(class_id, minlength=n)
-    axes.bar(range(n), counts, color=COLORS[0], width=0.7)
-    many = n > 7
-    size = max(6.5, 10 - n / 20)
-    axes.set_xticks(range(n), chart_names(training_set.class_names), rotation=90 if many else 0, fontsize=size)
-    for place, count in enumerate(counts.tolist()):
-        axes.annotate(
-            f"{count:,}",
-            (place, count),
-            (0, 2),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            rotation=90 if many else 0,
-            fontsize=size,
-        )
-    axes.set(title="Boxes by class", xlim=(-0.7, n - 0.3), ylim=(0, max(1.0, 1.18 * counts.max(initial=0))))
-    axes.spines[["top", "right"]].set_visible(False)
-    whole_numbers(axes, x=False, y=True)
-
-
-def _draw_density(axes: Axes, points: F64Array, edges: F64Array) -> None:
-    """How many points lie where, on a logarithmic scale; white where there are none."""
-    from matplotlib.colors import LogNorm
-    from matplotlib.ticker import LogLocator
-
-    counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=(edges, edges))
-    norm = LogNorm(1, max(2.0, counts.max()))
-    drawn = axes.pcolormesh(edges, edges, np.ma.masked_equal(counts.T, 0), cmap="cividis_r", norm=norm)
-    bar = axes.figure.colorbar(
-        drawn, ax=axes, shrink=0.7, label="boxes", ticks=LogLocator(subs=(1, 2, 5)), format="{x:,.0f}"
-    )
-    bar.minorticks_off()
-
-
-def _draw_counts(axes: Axes, training_set: TrainingSet) -> None:
-    counts = np.array([len(image.class_id) for image in training_set.images], np.int64)
-    most = int(counts.max(initial=0))
-    if not len(counts):
-        say(axes, "no pictures")
-    axes.hist(counts, bins=np.linspace(-0.5, most + 0.5, min(most + 2, 61)).tolist(), color=COLORS[0])
-    axes.set(title="Boxes in a picture", xlabel="boxes", ylabel="pictures")
-    whole_numbers(axes, y=True)

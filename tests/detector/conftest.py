@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -31,3 +33,38 @@ def rule_image() -> Callable[[int, int, int], ImageArray]:
         return ((coarse * 3 + fine * 4) // 4).clip(0, 255).astype(np.uint8)
 
     return make
+
+
+@pytest.fixture
+def figure_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
+    """Draws a chart, checks the file and that no text is cut off, and gives the figure back."""
+    kept: list[Any] = []
+
+    def draw(plot: Callable[..., None], *arguments: Any) -> Any:
+        module = sys.modules[plot.__module__]
+        save = module.save_figure
+
+        def keep(figure: Any, path: Path) -> None:
+            save(figure, path)
+            kept.append(figure)
+
+        path = tmp_path / "chart.png"
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "save_figure", keep)
+            plot(*arguments, path)
+        assert [p.name for p in tmp_path.iterdir()] == ["chart.png"]
+        image = cv2.imread(str(path))
+        assert image is not None
+        assert max(image.shape) <= 2400
+        _assert_nothing_is_cut(kept[-1])
+        return kept[-1]
+
+    return draw
+
+
+def _assert_nothing_is_cut(figure: Any) -> None:
+    used, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert used.x0 > -0.02
+    assert used.y0 > -0.02
+    assert used.x1 < width + 0.02
+    assert used.y1 < height + 0.02

@@ -6,13 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
-from detector.data.training_set import TrainingImage, TrainingSet
+from detector.data.chart import chart_names
 from detector.train import plots
-from detector.train.chart import chart_names
 from detector.train.history import EpochRow
 from pipeline.core.errors import MissingExtraError, UsageError
 from pipeline.evaluation.precision_recall import PrecisionRecall, precision_recall
@@ -58,50 +56,6 @@ def made_rows(n: int, every: int = 1) -> list[EpochRow]:
         )
         for e in range(1, n + 1)
     ]
-
-
-def made_set(n_classes: int, n_images: int, boxes: int) -> TrainingSet:
-    rng = np.random.default_rng(1)
-    images = []
-    for _ in range(n_images):
-        left_top = rng.random((boxes, 2)) * (300, 200)
-        size = rng.random((boxes, 2)) * (300, 200)
-        xyxy = np.concatenate([left_top, left_top + size], axis=1).astype(np.float32)
-        images.append(TrainingImage(Path("x.jpg"), (400, 600), xyxy, rng.integers(0, n_classes, boxes)))
-    return TrainingSet(Path("set.yaml"), tuple(class_names(n_classes)), tuple(images), tuple(range(n_classes)))
-
-
-@pytest.fixture
-def figure_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
-    """Draws, checks the file and that no text is cut off, and gives the figure back."""
-    kept: list[Any] = []
-    save = plots.save_png
-
-    def keep(figure: Any, path: Path) -> None:
-        save(figure, path)
-        kept.append(figure)
-
-    monkeypatch.setattr(plots, "save_png", keep)
-
-    def draw(plot: Callable[..., None], *arguments: Any) -> Any:
-        path = tmp_path / "chart.png"
-        plot(*arguments, path)
-        assert [p.name for p in tmp_path.iterdir()] == ["chart.png"]
-        image = cv2.imread(str(path))
-        assert image is not None
-        assert max(image.shape) <= 2400
-        assert_nothing_is_cut(kept[-1])
-        return kept[-1]
-
-    return draw
-
-
-def assert_nothing_is_cut(figure: Any) -> None:
-    used, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    assert used.x0 > -0.02
-    assert used.y0 > -0.02
-    assert used.x1 < width + 0.02
-    assert used.y1 < height + 0.02
 
 
 def assert_apart(texts: list[Any]) -> None:
@@ -226,59 +180,6 @@ def test_confusion_of_nothing(figure_of: Callable[..., Any]) -> None:
 def test_confusion_wants_as_many_names_as_classes(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"3 x 3 for 2 names, found \(5, 5\)"):
         plots.plot_confusion(np.zeros((5, 5), np.int64), ["a", "b"], tmp_path / "x.png")
-
-
-@pytest.mark.parametrize("n", COUNTS)
-def test_labels(figure_of: Callable[..., Any], n: int) -> None:
-    made = made_set(n, 20, 7)
-    figure = figure_of(plots.plot_labels, made)
-    assert figure.get_suptitle() == "20 pictures, 140 boxes"
-    bars = [patch.get_height() for patch in figure.axes[0].patches]
-    wanted = np.bincount(np.concatenate([image.class_id for image in made.images]), minlength=n)
-    assert bars == wanted.tolist()
-    assert_apart(figure.axes[0].get_xticklabels())
-    assert_apart(figure.axes[0].texts)
-    for axes in figure.axes[1:3]:
-        assert axes.collections[0].get_array().sum() == 140
-
-
-def test_labels_say_what_they_do_not_tell(figure_of: Callable[..., Any]) -> None:
-    image = TrainingImage(
-        Path("x.jpg"),
-        (10, 10),
-        np.zeros((0, 4), np.float32),
-        np.zeros(0, np.int64),
-        ignore_xyxy=np.array([[0, 0, 5, 5]], np.float32),
-        ignore_class_id=np.array([0]),
-        unlabelled=frozenset({0}),
-    )
-    figure = figure_of(plots.plot_labels, TrainingSet(Path("x"), ("a",), (image,), (1,)))
-    assert figure.get_suptitle() == (
-        "1 pictures, 0 boxes, 1 pictures without boxes, 1 ignored places, 1 pictures not labelled for every class"
-    )
-
-
-def test_labels_of_an_empty_set(figure_of: Callable[..., Any]) -> None:
-    figure = figure_of(plots.plot_labels, made_set(2, 0, 0))
-    assert [axes.texts[0].get_text() for axes in figure.axes[1:]] == ["no boxes", "no boxes", "no pictures"]
-
-
-def test_a_box_of_no_size_counts(figure_of: Callable[..., Any]) -> None:
-    image = TrainingImage(Path("x.jpg"), (10, 10), np.array([[2, 2, 2, 2]], np.float32), np.zeros(1, np.int64))
-    figure = figure_of(plots.plot_labels, TrainingSet(Path("x"), ("a",), (image,), (1,)))
-    assert figure.axes[2].collections[0].get_array().sum() == 1
-
-
-def test_names_that_a_chart_cannot_write() -> None:
-    assert chart_names(HARD_NAMES) == [
-        "_hidden",
-        r"\$x^{",
-        "class 2",
-        "class 3",
-        "class 4",
-        "a name that is much too…",
-        "%s {0}",
-    ]
 
 
 def test_pyplot_stays_away(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_plots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = make(tmp_path / "in")
     assert run("plot", path, "-o", tmp_path / "plots", "--split", "val") == 0
     shown = [Path(line) for line in capsys.readouterr().out.splitlines()]
-    assert [file.name for file in shown] == ["classes.png", "box_sizes.png", "centres.png", "samples.jpg"]
+    assert [file.name for file in shown] == ["labels.png", "samples.jpg"]
     assert all(file.stat().st_size > 1000 for file in shown)
     with pytest.raises((UsageError, SinkError), match="--exist-ok"):
         run("plot", path, "-o", tmp_path / "plots")

@@ -15,7 +15,6 @@ from pipeline.core.whole_file import write_whole
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.ft2font import FT2Font
     from matplotlib.lines import Line2D
 
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
@@ -42,10 +41,10 @@ def new_figure(width_in: float, height_in: float) -> Figure:
     return Figure(figsize=(width_in, height_in), layout="constrained")
 
 
-def save_png(figure: Figure, path: Path) -> None:
-    """Write the figure; who looks while a training goes on never sees half of it."""
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write the figure as its suffix says; who looks while a training goes on never sees half of it."""
     encoded = io.BytesIO()
-    figure.savefig(encoded, format="png", dpi=_DPI, facecolor="white")
+    figure.savefig(encoded, format=path.suffix.removeprefix("."), dpi=_DPI, facecolor="white")
     write_whole(path, encoded.getvalue())
 
 
@@ -60,14 +59,19 @@ def line_styles(n: int) -> list[dict[str, Any]]:
 
 
 def chart_names(names: Sequence[str]) -> list[str]:
-    """Names as a chart can write them: short, and numbers in place of letters that its font lacks."""
+    """Names of classes as a chart can write them: short, and numbers in place of letters that its font lacks."""
+    return [chart_name(name, f"class {number}") for number, name in enumerate(names)]
+
+
+def chart_name(name: str, instead: str) -> str:
+    """A name as a chart can write it: short, or `instead` where the font lacks its letters."""
+    return _short(name) if _can_write(name) else instead
+
+
+def _can_write(name: str) -> bool:
     from matplotlib import font_manager
 
     font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
-    return [_short(name) if _can_write(font, name) else f"class {number}" for number, name in enumerate(names)]
-
-
-def _can_write(font: FT2Font, name: str) -> bool:
     return bool(name.strip()) and name.isprintable() and all(font.get_char_index(ord(letter)) for letter in name)
 
 
