@@ -63,8 +63,9 @@ def train(
     values = {**settings, "data": str(data)}
     if weights is not None:
         values["weights"] = str(weights)
-    parent, name = Path(folder).parent, Path(folder).name
-    return run_config(train_config(values, hyp), free_folder(parent, name), quiet=quiet)
+    config = train_config(values, hyp)
+    free = free_folder(Path(folder).parent, Path(folder).name)
+    return run_config(config, free, ConsoleObserver(free, quiet=quiet or not is_first_process()))
 
 
 def resume(folder: str | Path, *, quiet: bool = False, **where: Any) -> TrainResult:
@@ -81,7 +82,8 @@ def resume(folder: str | Path, *, quiet: bool = False, **where: Any) -> TrainRes
         TrainingError: as `train`.
     """
     path = Path(folder)
-    return run_config(saved_config(path, where), path, quiet=quiet, is_resumed=True)
+    console = ConsoleObserver(path, quiet=quiet or not is_first_process())
+    return run_config(saved_config(path, where), path, console, is_resumed=True)
 
 
 def train_config(values: Mapping[str, Any], hyp: str | Path | None = None) -> TrainConfig:
@@ -113,10 +115,10 @@ def saved_config(folder: Path, where: Mapping[str, Any]) -> TrainConfig:
     return config
 
 
-def run_config(config: TrainConfig, folder: Path, *, quiet: bool = False, is_resumed: bool = False) -> TrainResult:
-    """One run, seen on stderr and drawn into its folder; under torchrun only the first process shows and draws."""
-    with ConsoleObserver(folder, quiet=quiet or not is_first_process()) as observer, told_plainly(folder):
-        return train_as_told(config, folder, observer=observer, resume=is_resumed)
+def run_config(config: TrainConfig, folder: Path, console: ConsoleObserver, *, is_resumed: bool = False) -> TrainResult:
+    """One run, shown and drawn by `console`; raises as `train` does."""
+    with console, told_plainly(folder):
+        return train_as_told(config, folder, observer=console, resume=is_resumed)
 
 
 def is_first_process() -> bool:

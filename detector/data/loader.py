@@ -7,6 +7,7 @@ and a run that was resumed goes on as if it had never stopped.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -242,6 +243,7 @@ def training_loader(
 
 
 def _start_worker(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the one that trains decides
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cli.options import given
+from pipeline.cli.signals import stop_on_signals
 from pipeline.core.errors import UsageError
 from pipeline.run_folder import free_folder
 
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, and leave weights, figures and pictures in a fresh folder."""
     from pipeline.api_train import is_first_process, run_config, saved_config, train_config
+    from pipeline.train_stop import StoppableConsole
 
     values = _values(args)
     if args.resume:
@@ -52,12 +54,17 @@ def run(args: argparse.Namespace) -> int:
     else:
         config = train_config(values, args.hyp)
         folder = free_folder(Path(args.project), args.name, exist_ok=args.exist_ok)
-    try:
-        result = run_config(config, folder, quiet=args.quiet, is_resumed=bool(args.resume))
-    except KeyboardInterrupt:
-        if is_first_process():
-            _say_how_to_go_on(folder)
-        return INTERRUPTED
+    console = StoppableConsole(folder, quiet=args.quiet or not is_first_process())
+    with stop_on_signals(console) as signalled:
+        try:
+            result = run_config(config, folder, console, is_resumed=bool(args.resume))
+        except (KeyboardInterrupt, RuntimeError) as error:
+            # A signal may have ended the processes that read pictures, or that train with this one, before this one.
+            if not signalled and not isinstance(error, KeyboardInterrupt):
+                raise
+            if is_first_process():
+                _say_how_to_go_on(folder)
+            return INTERRUPTED
     if is_first_process() and not args.quiet:
         weights = shlex.quote(str(result.best))
         print(f"best weights: {weights}  AP50 {100 * result.ap50:.1f}", file=sys.stderr)

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import yaml
 from detector.train.step import Stepper
 from pipeline.cli.main import main
 from pipeline.train_console import ConsoleObserver
+from pipeline.train_stop import StoppableConsole
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = ("--weights", "none", "--model", "yolov7-nano", "--img-size", "64", "--workers", "0", "--epochs", "1")
@@ -295,12 +295,38 @@ def test_what_fails_beneath_is_one_line(
     assert re.search(wanted, told), told
 
 
+def test_what_a_signal_breaks_is_no_error(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A signal to all processes may end those that read pictures first."""
+
+    def fail(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Terminated.")
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(Stepper, "step", fail)
+    assert main(["train", "--data", str(data), *TINY, "--quiet"]) == 130
+    first, second = capfd.readouterr().err.splitlines()
+    assert first == "tracklight: stopping; once more to leave at once"
+    assert second.endswith("go on with: tracklight train --resume runs/train/exp")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_second_signal_leaves_at_once(tmp_path: Path) -> None:
+    console = StoppableConsole(tmp_path, quiet=True)
+    with pytest.raises(KeyboardInterrupt):
+        console.stop()
+    console._waits = True
+    console.stop()
+    with pytest.raises(KeyboardInterrupt):
+        console.stop(at_once=True)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "kill", [lambda p: os.killpg(p.pid, signal.SIGINT), lambda p: p.terminate()], ids=["^C", "TERM"]
-)
-def test_a_real_interruption(data: Path, kill: Callable[[subprocess.Popen[str]], None]) -> None:
-    """Ctrl-C reaches the processes that read pictures as well; none of them may speak, or stay."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_real_interruption(data: Path, number: signal.Signals) -> None:
+    """The signal reaches the processes that read pictures as well; none of them may speak, or stay."""
     arguments = ["train", "--data", str(data), *TINY, "--epochs", "1000", "--workers", "2"]
     command = [sys.executable, str(ROOT / "run_pipeline.py"), *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -309,7 +335,7 @@ def test_a_real_interruption(data: Path, kill: Callable[[subprocess.Popen[str]],
         deadline = time.monotonic() + 60
         while not (folder / "state.pt").exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
-        kill(process)
+        os.killpg(process.pid, number)
         told = process.communicate(timeout=30)[1].splitlines()
     finally:
         if process.poll() is None:
@@ -317,7 +343,10 @@ def test_a_real_interruption(data: Path, kill: Callable[[subprocess.Popen[str]],
             process.communicate()
     assert process.returncode == 130, told
     assert told[-1].endswith("go on with: tracklight train --resume runs/train/exp")
-    assert all(line.startswith(("4 pict", "yolov7", "anchors", "epoch", "tracklight: inter")) for line in told), told
+    assert all(
+        line.startswith(("4 pict", "yolov7", "anchors", "epoch", "tracklight: stopping", "tracklight: inter"))
+        for line in told
+    ), told
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
     assert int(epochs_of(folder)[-1]) >= 1
