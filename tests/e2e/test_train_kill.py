@@ -22,7 +22,8 @@ from detector.train.run_state import load_state
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="the program is started by forking, to spare its imports"),
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc"),
 ]
 
 EPOCHS = 12
