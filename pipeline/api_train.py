@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from detector.train.trainer import train as train_as_told
 from pipeline.config.registry import nearest
 from pipeline.config.validate import validated
 from pipeline.config.yaml_file import merge, read_yaml
-from pipeline.core.errors import ConfigError, UsageError
+from pipeline.core.errors import ConfigError, MissingExtraError, UsageError
 from pipeline.run_folder import free_folder
 from pipeline.train_console import ConsoleObserver
 
@@ -58,6 +59,7 @@ def train(
         ConfigError: an unknown setting, a wrong value, or settings that do not go together.
         DatasetError: the data cannot be read, or are not to be used as they are.
         CheckpointError: the weights cannot be had or read.
+        MissingExtraError: faster-coco-eval, which measures, is not installed.
         TrainingError: the loss became infinite, or memory or disk is full.
     """
     values = {**settings, "data": str(data)}
@@ -117,6 +119,8 @@ def saved_config(folder: Path, where: Mapping[str, Any]) -> TrainConfig:
 
 def run_config(config: TrainConfig, folder: Path, console: ConsoleObserver, *, is_resumed: bool = False) -> TrainResult:
     """One run, shown and drawn by `console`; raises as `train` does."""
+    if find_spec("faster_coco_eval") is None:  # said now, and not after the first epoch
+        raise MissingExtraError("faster-coco-eval", "train", "training")
     with console, told_plainly(folder):
         return train_as_told(config, folder, observer=console, resume=is_resumed)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -61,6 +63,8 @@ def build_stepper(model: DetectionModel, config: TrainConfig, side: int, device:
         nesterov=config.nesterov,
     )
     if team.world > 1:
+        # Said of 1x1 convolutions in channels-last layout, whose strides have two readings; the result is the same.
+        warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
         trained = DistributedDataParallel(trained, device_ids=[device.index] if device.type == "cuda" else None)
     return Stepper(
         trained,

@@ -94,6 +94,7 @@ def _torchrun(words: list[str]) -> None:
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=100, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert "Warning" not in done.stderr, done.stderr[-2000:]
 
 
 PROGRAMS: dict[str, Callable[[list[str]], None]] = {"tracklight": _tracklight, "torchrun": _torchrun}

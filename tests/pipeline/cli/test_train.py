@@ -257,6 +257,21 @@ def test_a_whole_run_as_it_is_seen(data: Path, capfd: pytest.CaptureFixture[str]
     assert not [path for path in folder.rglob("*.part")]
 
 
+def test_what_is_not_installed(data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Without matplotlib and TensorBoard a run has no pictures; what it cannot do without is asked for at once."""
+    for package in ("matplotlib", "tensorboard", "torch.utils.tensorboard"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert main(["train", "--data", str(data), *TINY]) == 0
+    told = capfd.readouterr().err
+    assert told.count("no pictures: ") == 1
+    assert "tracklight[train]" in told
+    assert Path("runs/train/exp/weights/best.safetensors").is_file()
+    monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
+    assert main(["train", "--data", str(data), *TINY]) == 1
+    assert capfd.readouterr().err.startswith("tracklight: training needs the package 'faster-coco-eval'; install it")
+    assert not Path("runs/train/exp2").exists()
+
+
 def test_quiet(data: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--data", str(data), *TINY, "--quiet"]) == 0
     assert capfd.readouterr() == ("", "")
