@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from detector.train.config import TrainConfig
 from detector.train.run_settings import SETTINGS_FILE
 from pipeline.api_train import resume, train, train_config
+from pipeline.config.validate import field_names
 from pipeline.core.errors import ConfigError, DatasetError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +57,25 @@ def test_defaults() -> None:
     assert (config.weights, config.model, config.epochs) == ("street", None, 60)
     fresh = train_config({"data": "my/data.yaml", "weights": "NONE", "model": "yolov7-tiny", "epochs": "3"})
     assert (fresh.epochs, fresh.schedule.nominal_batch) == (3, 32)
+
+
+SETTINGS_FILES = sorted(Path(entry.name).stem for entry in files("configs").joinpath("train").iterdir())
+PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", SETTINGS_FILES)
+def test_every_settings_file_works_and_is_in_the_table(name: str) -> None:
+    config = train_config({"data": "my/data.yaml"}, name)
+    [row] = [line for line in PAGE.splitlines() if line.startswith("| `") and f"`{name}`" in line.split("|")[1]]
+    assert str(config.epochs) in row.split("|")[4]
+
+
+def test_every_setting_that_the_page_names_is_one() -> None:
+    names = set(re.findall(r"\b((?:schedule|loss|augment)\.[a-z_0-9.]*[a-z_0-9])", PAGE))
+    assert {"schedule.lr", "schedule.warmup.bias_lr", "loss.anchor_ratio", "augment.flip_lr"} <= names
+    for name in names:
+        *section, field = name.split(".")
+        assert field in field_names(TrainConfig, section), name
 
 
 def test_mistakes(data: Path) -> None:
