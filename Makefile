@@ -2,7 +2,7 @@
 PY ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# The embedded default clip, and the model until one ships with the project.
+# Empty: the embedded default clip, and the model that ships with the project.
 DEMO_SOURCE ?=
 WEIGHTS ?=
 

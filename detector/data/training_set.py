@@ -59,7 +59,9 @@ class TrainingSet:
     category_ids: tuple[int, ...]
 
     def as_labelled(self) -> LabelledImages:
-        """The same for measuring: ignored places become crowds of their class."""
+        """The same for measuring: ignored places become crowds of their class, and so does a whole image of every class
+        that nobody looked for in it; a box in a crowd counts neither for nor against.
+        """
         return LabelledImages(
             path=self.path,
             class_names=self.class_names,
@@ -69,7 +71,10 @@ class TrainingSet:
 
 
 def _labelled(number: int, image: TrainingImage) -> LabelledImage:
-    xyxy = np.concatenate([image.xyxy, image.ignore_xyxy]).astype(np.float64)
+    height, width = image.shape_hw
+    unlabelled = np.array(sorted(image.unlabelled), np.int64)
+    whole = np.tile(np.array([0, 0, width, height], np.float32), (len(unlabelled), 1))
+    xyxy = np.concatenate([image.xyxy, image.ignore_xyxy, whole]).astype(np.float64)
     size = xyxy[:, 2:] - xyxy[:, :2]
     area = size.prod(axis=1)
     if len(image.area):
@@ -79,7 +84,7 @@ def _labelled(number: int, image: TrainingImage) -> LabelledImage:
         path=image.path,
         shape_hw=image.shape_hw,
         ltwh=np.concatenate([xyxy[:, :2], size], axis=1),
-        class_id=np.concatenate([image.class_id, image.ignore_class_id]),
+        class_id=np.concatenate([image.class_id, image.ignore_class_id, unlabelled]),
         area=area,
         crowd=np.arange(len(xyxy)) >= len(image.xyxy),
     )
