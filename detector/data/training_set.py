@@ -59,8 +59,9 @@ class TrainingSet:
     category_ids: tuple[int, ...]
 
     def as_labelled(self) -> LabelledImages:
-        """The same for measuring: ignored places become crowds of their class, and so does a whole image of every class
-        that nobody looked for in it; a box in a crowd counts neither for nor against.
+        """The same for measuring, where a box in a crowd counts neither for nor against.
+
+        Ignored places become crowds of their class, and a whole image one of every class that nobody looked for in it.
         """
         return LabelledImages(
             path=self.path,

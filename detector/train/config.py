@@ -21,7 +21,7 @@ FROM_SCRATCH = "none"
 class TrainConfig:
     """One training run."""
 
-    data: Path = Field(description="data.yaml, COCO .json or Pascal VOC folder")
+    data: Path = Field(description="data.yaml, or Pascal VOC folder")
     weights: str = Field(
         "street", description="what to start from: a file, a name of the zoo, or none for fresh weights"
     )
