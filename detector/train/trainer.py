@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from detector.checkpoint import load_checkpoint, save_checkpoint
 from detector.data.image_store import ImageStore
 from detector.data.loader import Batch, EpochBatches, TrainingPictures, training_loader
 from detector.train.assemble import build_stepper, detection_loss, with_synchronised_norms
-from detector.train.config import TrainConfig
+from detector.train.config import FROM_SCRATCH, TrainConfig
 from detector.train.distributed import Team, team
 from detector.train.epoch_figures import EpochFigures
 from detector.train.evaluate import Evaluator, Measured, better
@@ -116,7 +116,7 @@ class _Run:
             _log.warning("%s: no epoch of this run was finished; it begins again", folder)
         self.labels = read_labels(config)
         self.observer.labels_read(self.labels)
-        self.network = build_network(config, self.labels.train)
+        self.network = build_network(config if state is None else _without_start(config, state), self.labels.train)
         self._check_resumed(state)
         self.observer.network_built(self.network)
         self.side = self.network.side
@@ -355,6 +355,14 @@ class _Run:
             f"epoch {self.epoch + 1}, batch {number + 1}: wanted a finite loss, found {error}; the batch and the "
             f"weights are in {path}; take a lower learning rate (--set schedule.lr=...) or --precision fp32"
         )
+
+
+def _without_start(config: TrainConfig, state: dict[str, Any]) -> TrainConfig:
+    """For a run that goes on: its state replaces the weights that it once started from, which may be gone by now."""
+    model = config.model or state["network"]
+    return replace(
+        config, weights=FROM_SCRATCH, model=model, img_size=config.img_size or state["side"], anchor_recall=0
+    )
 
 
 def _number(value: float | None) -> float:

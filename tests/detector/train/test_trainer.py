@@ -106,6 +106,16 @@ def test_a_finished_run_that_is_resumed_changes_nothing(tiny_data: Path, tmp_pat
     assert (tmp_path / "run" / "state.pt").read_bytes() == before
 
 
+def test_a_run_goes_on_without_the_weights_it_started_from(tiny_data: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.safetensors"
+    train(_config(tiny_data, epochs=1), tmp_path / "first").best.rename(start)
+    config = _config(tiny_data, epochs=2, weights=str(start), model=None, img_size=None)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", observer=_StopAfter(1))
+    start.unlink()
+    assert [row.epoch for row in train(config, tmp_path / "run", resume=True).rows] == [1, 2]
+
+
 def test_what_a_run_leaves(tiny_data: Path, tmp_path: Path) -> None:
     result = train(_config(tiny_data, epochs=2), tmp_path / "run")
     best = load_checkpoint(result.best)
