@@ -15,6 +15,7 @@ from detector.models import available_models, build_model, count_gflops, count_p
 P5 = ("yolov7-tiny", "yolov7-tiny-silu", "yolov7", "yolov7x")
 P6 = ("yolov7-w6", "yolov7-e6", "yolov7-d6", "yolov7-e6e")
 YOLOX = ("yolox-nano", "yolox-tiny", "yolox-s", "yolox-m", "yolox-l", "yolox-x", "yolox-darknet53")
+OWN = "yolov7-nano"
 PUBLISHED_FORMS = [(name, "training") for name in (*P5, *P6) if name != "yolov7-tiny-silu"] + [
     (name, "deploy") for name in (*P5, *P6, *YOLOX)
 ]
@@ -26,7 +27,13 @@ def _ghost(name: str, form: str = "deploy") -> Any:
 
 
 def test_all_published_models_are_there() -> None:
-    assert sorted(available_models()) == sorted((*P5, *P6, *YOLOX))
+    assert sorted(available_models()) == sorted((*P5, *P6, *YOLOX, OWN))
+
+
+def test_our_own_model_is_a_small_one() -> None:
+    model = _ghost(OWN)
+    assert 1.4e6 < count_parameters(model) < 1.6e6
+    assert (model.family, model.default_hw, model.strides) == ("yolov7", (416, 416), (8, 16, 32))
 
 
 @pytest.mark.parametrize(("name", "form"), PUBLISHED_FORMS)
