@@ -259,8 +259,10 @@ def test_a_whole_run_as_it_is_seen(data: Path, capfd: pytest.CaptureFixture[str]
 
 def test_what_is_not_installed(data: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """Without matplotlib and TensorBoard a run has no pictures; what it cannot do without is asked for at once."""
-    for package in ("matplotlib", "tensorboard", "torch.utils.tensorboard"):
-        monkeypatch.setitem(sys.modules, package, None)
+    packages = ("matplotlib", "tensorboard", "torch.utils.tensorboard")
+    loaded = [name for name in sys.modules if name.startswith(tuple(f"{package}." for package in packages))]
+    for name in (*packages, *loaded):  # a part that an earlier test loaded would still be found
+        monkeypatch.setitem(sys.modules, name, None)
     assert main(["train", "--data", str(data), *TINY]) == 0
     told = capfd.readouterr().err
     assert told.count("no pictures: ") == 1
