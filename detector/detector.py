@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from detector.backends import DetectorBackend
-from detector.backends.eager import EagerBackend, EagerConfig
-from detector.checkpoint import load_checkpoint
+from detector.backends import BackendName, Precision
 from detector.letterbox import round_up_to_stride
 from detector.nms import Kept, NmsSettings, non_max_suppression
-from detector.preprocess import Batch, Preprocess, make_batches, to_input
-from detector.zoo import DEFAULT_WEIGHTS, resolve_weights
+from detector.open_network import OpenedNetwork, Wanted, open_network
+from detector.postprocess import boxes_of_maps, boxes_of_rows
+from detector.preprocess import Batch, make_batches
+from detector.zoo import DEFAULT_WEIGHTS
 from pipeline.core.arrays import ImageArray, read_only
 from pipeline.core.class_names import class_ids
 from pipeline.core.detections import Detections
-from pipeline.core.errors import BackendError, ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.core.frame import Frame
 
 _log = logging.getLogger(__name__)
@@ -51,22 +52,16 @@ class DetectorConfig:
     multi_label: bool = Field(default=False, description="one place may give boxes of several classes")
     max_det: int = Field(default=300, ge=1, description="most boxes per frame")
     max_candidates: int = Field(default=30_000, ge=1, description="most candidates per frame that are compared")
-    backend: Literal["auto", "eager", "onnxruntime"] = Field(
-        default="auto", description="auto = by the weight file: onnxruntime for .onnx, otherwise eager"
+    backend: Literal["auto"] | BackendName = Field(
+        default="auto",
+        description="eager, onnxruntime, openvino, tensorrt; auto = the fastest here (it says so)",
+    )
+    precision: Literal["auto"] | Precision = Field(
+        default="auto", description="fp32, bf16, fp16, int8; auto = by device and file (it says so)"
     )
     device: str = Field(default="auto", description="auto (a GPU if there is one), cpu, cuda, cuda:1, 0")
-    half: bool = Field(default=False, description="16-bit floats; on a GPU only")
     threads: int | None = Field(default=None, ge=1, description="CPU threads; None = the runtime's choice")
     rect: bool = Field(default=True, description="pad only as far as the stride asks, not to a square")
-
-
-class OpenedNetwork(NamedTuple):
-    """A network that runs, and what its boxes mean."""
-
-    backend: DetectorBackend
-    class_names: tuple[str, ...]
-    input_hw: tuple[int, int]
-    preprocess: Preprocess
 
 
 class YoloDetector:
@@ -108,6 +103,11 @@ class YoloDetector:
         return self._class_names
 
     @property
+    def n_parallel(self) -> int:
+        """How many threads may call `detect` at once."""
+        return self._backend.io_spec.n_parallel
+
+    @property
     def input_hw(self) -> tuple[int, int]:
         """Largest height and width that a frame is resized to, px."""
         return self._limit_hw
@@ -146,13 +146,20 @@ class YoloDetector:
         self._backend.close()
 
     def _run(self, batch: Batch) -> list[Detections]:
-        images = to_input(batch.planes, self._preprocess, self._backend.device, self._backend.dtype)
-        kept = non_max_suppression(self._backend.infer(images), self._settings)
+        kept = self._kept(self._backend.infer(torch.from_numpy(batch.canvases)))
         self._count_truncated(kept)
         return [
             Detections(letterbox.to_image(boxes.xyxy), boxes.confidence, boxes.class_id)
             for letterbox, boxes in zip(batch.letterboxes, kept, strict=True)
         ]
+
+    def _kept(self, output: Any) -> list[Kept]:
+        spec, head = self._backend.io_spec, self._backend.head
+        if head is not None:
+            return boxes_of_maps(output, head, self._settings)
+        if spec.output == "boxes":
+            return boxes_of_rows(output, self._settings)
+        return non_max_suppression(output, self._settings)
 
     def _count_truncated(self, kept: list[Kept]) -> None:
         truncated = sum(boxes.n_truncated for boxes in kept)
@@ -167,24 +174,8 @@ class YoloDetector:
 
 
 def _open(config: DetectorConfig) -> OpenedNetwork:
-    path = resolve_weights(config.weights, config.weights_sha256)
-    is_onnx = path.suffix == ".onnx"
-    if is_onnx != (config.backend == "onnxruntime") and config.backend != "auto":
-        what = "an .onnx file; leave the backend at auto" if is_onnx else "PyTorch weights; export them first"
-        raise BackendError(f"{path}: the backend {config.backend!r} does not run this: found {what}")
-    if is_onnx:
-        # Imported here: onnxruntime is an optional package.
-        from detector.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeConfig
-
-        if config.half:
-            raise BackendError(f"{path}: half precision is part of an ONNX file; export it so, and leave half out")
-        runtime = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device=config.device, threads=config.threads))
-        return OpenedNetwork(runtime, runtime.class_names, runtime.input_hw, runtime.preprocess)
-    loaded = load_checkpoint(path)
-    eager = EagerConfig(device=config.device, half=config.half, threads=config.threads)
-    return OpenedNetwork(
-        EagerBackend(loaded.model, eager), loaded.class_names, loaded.input_hw, loaded.header.preprocess
-    )
+    wanted = Wanted(config.backend, config.precision, config.device, config.threads)
+    return open_network(config.weights, config.weights_sha256, wanted)
 
 
 def _limit_hw(

@@ -55,21 +55,20 @@ class Letterbox:
         offset = np.array(self.offset_xy * 2, np.float32)
         return np.asarray(xyxy * np.array(self.scale_xy * 2, np.float32) + offset, np.float32)
 
-    def paste(self, image: ImageArray, planes: ImageArray, *, swap_rb: bool) -> None:
-        """Resize the image and write it into its place in one input; the padding is left as it is.
+    def paste(self, image: ImageArray, canvas: ImageArray) -> None:
+        """Resize the image straight into its place in one input; the padding is left as it is.
 
         Args:
-            image: uint8 (h, w, 3), BGR, of height and width `image_hw`.
-            planes: uint8 (3, input height, input width), one image of a batch; written in place.
-            swap_rb: True gives RGB planes, False BGR.
+            image: uint8 (h, w, 3), of height and width `image_hw`.
+            canvas: uint8 (input height, input width, 3), contiguous; written in place.
         """
         height, width = self.resized_hw
-        if self.resized_hw != self.image_hw:
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
         left, top = int(self.offset_xy[0]), int(self.offset_xy[1])
-        place = planes[:, top : top + height, left : left + width]
-        order = [2, 0, 1, 1, 0, 2] if swap_rb else [0, 0, 1, 1, 2, 2]
-        cv2.mixChannels([image], list(place), order)
+        place = canvas[top : top + height, left : left + width]
+        if self.resized_hw == self.image_hw:
+            place[:] = image
+        else:
+            cv2.resize(image, (width, height), dst=place, interpolation=cv2.INTER_LINEAR)
 
 
 def round_up_to_stride(size_px: int, stride: int) -> int:

@@ -26,12 +26,12 @@ class Batch:
     Attributes:
         rows: which of the images handed in these are.
         letterboxes: how each lies in the input.
-        planes: uint8 (b, 3, h, w), in the model's channel order.
+        canvases: uint8 (b, h, w, 3), BGR: the letterboxed pictures.
     """
 
     rows: tuple[int, ...]
     letterboxes: tuple[Letterbox, ...]
-    planes: ImageArray
+    canvases: ImageArray
 
 
 def make_batches(
@@ -63,17 +63,19 @@ def make_batches(
         step = max_batch or len(rows)
         for begin in range(0, len(rows), step):
             part = rows[begin : begin + step]
-            planes = np.full((len(part), 3, height, width), PAD_VALUE, np.uint8)
-            for place, row in zip(planes, part, strict=True):
-                letterboxes[row].paste(images[row], place, swap_rb=preprocess == "yolov7")
-            batches.append(Batch(tuple(part), tuple(letterboxes[row] for row in part), planes))
+            canvases = np.full((len(part), height, width, 3), PAD_VALUE, np.uint8)
+            for canvas, row in zip(canvases, part, strict=True):
+                letterboxes[row].paste(images[row], canvas)
+            batches.append(Batch(tuple(part), tuple(letterboxes[row] for row in part), canvases))
     return batches
 
 
-def to_input(planes: ImageArray, preprocess: Preprocess, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """uint8 planes as the model's float input (b, 3, h, w) on its device.
+def to_planes(canvases: torch.Tensor, preprocess: Preprocess, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """uint8 pictures (b, h, w, 3) BGR as what a model was trained on: (b, 3, h, w) in its own range, on their device.
 
-    The bytes travel to the device before they become floats: a quarter of the traffic.
+    For runtimes and files that take planes; what this project builds itself takes the pictures (`pixels.py`).
     """
-    images = torch.from_numpy(planes).to(device).to(dtype)
-    return images.div_(255) if preprocess == "yolov7" else images
+    planes = canvases.permute(0, 3, 1, 2)
+    if preprocess == "yolov7":
+        return (planes.flip(1).to(dtype) / 255).contiguous()
+    return planes.to(dtype).contiguous()

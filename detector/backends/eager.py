@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from detector.models import DetectionModel, fuse
+from detector.backends import Precision
+from detector.head_spec import HeadSpec
+from detector.models import DetectionModel
+from detector.pixels import PixelNetwork
 from pipeline.core.errors import BackendError
 from pipeline.core.protocols import IoSpec
 
 _log = logging.getLogger(__name__)
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -21,9 +25,7 @@ class EagerConfig:
     """How the network runs in PyTorch."""
 
     device: str = Field(default="auto", description="auto (a GPU if there is one), cpu, cuda, cuda:1, 0")
-    half: bool = Field(default=False, description="16-bit floats; on a GPU only")
-    fuse: bool = Field(default=True, description="fold batch norms and training-time branches into the convolutions")
-    channels_last: bool = Field(default=False, description="NHWC memory layout")
+    precision: Precision = Field(default="fp32", description="fp32, bf16, or fp16 (on a GPU only)")
     threads: int | None = Field(default=None, ge=1, description="CPU threads of the process; None = PyTorch's choice")
 
 
@@ -32,7 +34,7 @@ class EagerBackend:
 
     Args:
         model: the network with its weights; not changed, fusing works on a copy.
-        config: device, precision and layout.
+        config: device and precision.
 
     Raises:
         BackendError: the device is not there or cannot do what is asked; nothing falls back to the CPU in silence.
@@ -41,16 +43,19 @@ class EagerBackend:
     def __init__(self, model: DetectionModel, config: EagerConfig | None = None) -> None:
         config = config or EagerConfig()
         self.device = choose_device(config.device)
-        if config.half and self.device.type == "cpu":
-            raise BackendError("half precision: wanted a CUDA device, found the CPU; leave half out or name a device")
-        self.dtype = torch.float16 if config.half else torch.float32
+        if config.precision == "int8":
+            raise BackendError("int8: wanted a runtime that has it (openvino, onnxruntime, tensorrt), found eager")
+        if config.precision == "fp16" and self.device.type == "cpu":
+            raise BackendError("fp16: wanted a CUDA device, found the CPU; take bf16, or name a device")
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        layout = torch.channels_last if config.channels_last else torch.contiguous_format
-        network = fuse(model) if config.fuse else model
-        self._layout = layout
-        self._network = network.eval().to(self.device, self.dtype).to(memory_format=layout)  # type: ignore[call-overload]
-        self._spec = IoSpec(stride=model.max_stride, fixed_hw=None, max_batch=None, num_classes=model.num_classes)
+        self.precision: Precision = config.precision
+        network = PixelNetwork(model).to(self.device, _DTYPES[config.precision])
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.head = HeadSpec.of(self._network.network)
+        self._spec = IoSpec(
+            stride=model.max_stride, fixed_hw=None, max_batch=None, num_classes=model.num_classes, output="maps"
+        )
 
     @property
     def io_spec(self) -> IoSpec:
@@ -58,19 +63,19 @@ class EagerBackend:
         return self._spec
 
     @torch.inference_mode()
-    def infer(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, 3, h, w) float in the model's own range to (b, k, 5 + nc) on the device.
+    def infer(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Letterboxed pictures uint8 (b, h, w, 3) BGR to logits (b, na * (5 + nc), ny, nx) per level, on the device.
 
         Raises:
             BackendError: the device ran out of memory.
         """
         try:
-            result: Any = self._network(images.to(self.device, self.dtype, memory_format=self._layout))
+            maps: list[torch.Tensor] = self._network(images.to(self.device))
         except torch.cuda.OutOfMemoryError as error:
             raise BackendError(
                 f"{self.device}: no memory left for input {tuple(images.shape)}; take a smaller batch, image or model"
             ) from error
-        return torch.as_tensor(result)
+        return maps
 
     def close(self) -> None:
         """Nothing is held besides memory, which goes with the object."""

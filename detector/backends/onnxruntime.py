@@ -10,9 +10,10 @@ import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from detector.backends import Precision
 from detector.checkpoint import default_class_names
 from detector.decode import decode_yolox
-from detector.preprocess import Preprocess
+from detector.preprocess import Preprocess, to_planes
 from pipeline.core.errors import BackendError, CheckpointError, MissingExtraError
 from pipeline.core.protocols import IoSpec
 
@@ -46,6 +47,8 @@ class OnnxRuntimeBackend:
     """
 
     preprocess: Preprocess = "yolox"
+    precision: Precision = "fp32"
+    head = None
 
     def __init__(self, path: Path, config: OnnxRuntimeConfig | None = None) -> None:
         try:
@@ -72,7 +75,6 @@ class OnnxRuntimeBackend:
         self.class_names = default_class_names(num_classes)
         # The tensors that go in and come out are the host's; the provider copies them itself.
         self.device = torch.device("cpu")
-        self.dtype = torch.float32
         batch = self._input.shape[0]
         self._spec = IoSpec(
             stride=_YOLOX_STRIDES[-1],
@@ -87,7 +89,7 @@ class OnnxRuntimeBackend:
         return self._spec
 
     def infer(self, images: torch.Tensor) -> torch.Tensor:
-        """(b, 3, h, w) float32 BGR 0..255 to (b, k, 5 + nc), decoded.
+        """Letterboxed pictures uint8 (b, h, w, 3) BGR to (b, k, 5 + nc), decoded.
 
         Raises:
             BackendError: the backend is closed, or the runtime failed.
@@ -99,7 +101,8 @@ class OnnxRuntimeBackend:
         if n_padded > 0:
             images = torch.cat([images, images.new_zeros((n_padded, *images.shape[1:]))])
         try:
-            raw = self._session.run(None, {self._input.name: images.numpy()})[0][:n_images]
+            planes = to_planes(images, self.preprocess).numpy()
+            raw = self._session.run(None, {self._input.name: planes})[0][:n_images]
         except Exception as error:
             raise BackendError(f"ONNX Runtime failed on a batch of {tuple(images.shape)}: {error}") from error
         decoded: torch.Tensor = decode_yolox(torch.from_numpy(raw), self.input_hw, _YOLOX_STRIDES)

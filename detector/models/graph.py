@@ -205,6 +205,14 @@ class DetectionModel(nn.Module):
         """
         return self.detection_head.raw(self.maps(images))
 
+    def logits(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Logits (b, na * (5 + nc), ny, nx) per lead level, not decoded and not moved: `raw` in the head's own layout.
+
+        Raises:
+            ShapeError: height or width is no multiple of `max_stride`.
+        """
+        return self.detection_head.logits(self.maps(images))
+
     @property
     def map_channels(self) -> tuple[int, ...]:
         """Channels of what the head reads at each lead level."""

@@ -83,6 +83,10 @@ class YoloV7Head(nn.Module):
         """Whether there are auxiliary levels; they are computed in training mode only."""
         return self.m2 is not None
 
+    def logits(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Logits (b, na * (5 + nc), ny, nx) of the lead levels, as the convolutions give them."""
+        return [self._lead(level, maps[level]) for level in range(len(self.m))]
+
     def raw(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Logits (b, na, ny, nx, 5 + nc) of the lead levels, then of the auxiliary ones where `maps` holds them too."""
         levels = len(self.m)
@@ -177,6 +181,10 @@ class YoloxHead(nn.Module):
             classes = self.cls_preds[level](self.cls_convs[level](stem))
             raws.append(torch.cat((self.reg_preds[level](boxes), self.obj_preds[level](boxes), classes), 1))
         return raws
+
+    def logits(self, maps: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The same as `raw`: there is one box per cell."""
+        return self.raw(maps)
 
     def decode(self, raws: Sequence[torch.Tensor]) -> torch.Tensor:
         """Boxes (b, k, 5 + nc), order level, y, x."""

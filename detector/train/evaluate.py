@@ -14,8 +14,9 @@ from detector.data.augment import AugmentConfig
 from detector.data.image_store import ImageStore
 from detector.data.loader import EpochBatches, TrainingPictures, training_loader
 from detector.data.training_set import TrainingSet
-from detector.detector import DetectorConfig, OpenedNetwork, YoloDetector
+from detector.detector import DetectorConfig, YoloDetector
 from detector.models import DetectionModel
+from detector.open_network import OpenedNetwork
 from detector.train.step import DetectionLoss, network_input
 from detector.validation import validate
 from pipeline.evaluation.coco_map import CocoMap
@@ -74,7 +75,7 @@ class Evaluator:
 
     def detector(self, model: DetectionModel, *, conf_thres: float = 0.001) -> YoloDetector:
         """The network behind the interface of every detector; `model` is not changed."""
-        backend = EagerBackend(model, EagerConfig(device=str(self._device), channels_last=True))
+        backend = EagerBackend(model, EagerConfig(device=str(self._device)))
         config = DetectorConfig(
             conf_thres=conf_thres,
             iou_thres=0.65,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pipeline.core.detections import Detections
 from pipeline.core.frame import Frame, StreamInfo
@@ -75,12 +75,18 @@ class IoSpec:
         fixed_hw: the only input height and width, or None for any multiple of the stride.
         max_batch: largest batch, or None for any.
         num_classes: nc.
+        output: `maps`: a list, per level of the head, of logits (b, na * (5 + nc), ny, nx); `candidates`: decoded
+            (b, k, 5 + nc): cx, cy, w, h px, objectness, classes; `boxes`: after the runtime's own suppression,
+            (b, n, 6): xyxy px, confidence, class_id, by falling confidence, with rows of confidence 0 behind them.
+        n_parallel: how many threads may be in `infer` at once.
     """
 
     stride: int
     fixed_hw: tuple[int, int] | None
     max_batch: int | None
     num_classes: int
+    output: Literal["maps", "candidates", "boxes"] = "candidates"
+    n_parallel: int = 1
 
 
 @runtime_checkable
@@ -92,7 +98,7 @@ class Backend(Protocol):
         """What it takes and gives."""
 
     def infer(self, images: Any) -> Any:
-        """(b, 3, h, w) float, in the model's own range, to (b, k, 5 + nc): cx, cy, w, h px, objectness, classes."""
+        """Letterboxed pictures, uint8 (b, h, w, 3) BGR, to what `io_spec.output` says, floats on any device."""
 
     def close(self) -> None:
         """Release everything. Idempotent."""
