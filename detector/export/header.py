@@ -44,7 +44,7 @@ class ExportHeader(BaseModel):
     provenance: dict[str, str] = Field(default={}, description="where the weights come from, and what made the file")
 
     @classmethod
-    def of(cls, loaded: LoadedCheckpoint, *, input: InputForm, output: OutputForm) -> ExportHeader:  # noqa: A002
+    def of(cls, loaded: LoadedCheckpoint, *, input: InputForm, output: OutputForm) -> ExportHeader:
         """The header of an export in 32 bits, of any size, from loaded weights; `model_copy` changes the rest."""
         return cls(
             model=loaded.header.model,
