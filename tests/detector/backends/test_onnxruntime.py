@@ -10,6 +10,7 @@ import torch
 
 from detector.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeConfig, _provider
 from detector.checkpoint import load_checkpoint
+from detector.preprocess import to_planes
 from pipeline.core.errors import BackendError, CheckpointError, MissingExtraError
 from pipeline.core.protocols import Backend
 
@@ -33,6 +34,10 @@ def make_onnx(path: Path, shape_in: list[int | str], shape_out: list[int]) -> Pa
     return path
 
 
+def pictures(count: int, side: int) -> torch.Tensor:
+    return torch.zeros(count, side, side, 3, dtype=torch.uint8)
+
+
 @pytest.fixture
 def published(data_dir: Path) -> Path:
     pytest.importorskip("onnxruntime")
@@ -45,10 +50,10 @@ def test_equals_pytorch_on_the_same_weights(published: Path) -> None:
     spec = backend.io_spec
     assert (spec.fixed_hw, spec.max_batch, spec.num_classes, spec.stride) == ((416, 416), 1, 80, 32)
     assert (backend.input_hw, backend.preprocess, len(backend.class_names)) == ((416, 416), "yolox", 80)
-    images = torch.rand(1, 3, 416, 416, generator=torch.Generator().manual_seed(0)) * 255
+    images = torch.randint(0, 256, (1, 416, 416, 3), generator=torch.Generator().manual_seed(0)).byte()
     found = backend.infer(images)
     with torch.inference_mode():
-        wanted = load_checkpoint(published.with_suffix(".pth")).model(images)
+        wanted = load_checkpoint(published.with_suffix(".pth")).model(to_planes(images, "yolox"))
     assert found.shape == (1, 3549, 85)
     torch.testing.assert_close(found[..., 4:], wanted[..., 4:], atol=1e-4, rtol=0)
     torch.testing.assert_close(found[..., :4], wanted[..., :4], atol=5e-2, rtol=1e-3)
@@ -59,13 +64,13 @@ def test_closing(published: Path) -> None:
     backend.close()
     backend.close()
     with pytest.raises(BackendError, match="found it closed"):
-        backend.infer(torch.zeros(1, 3, 416, 416))
+        backend.infer(pictures(1, 416))
 
 
 def test_a_wrong_input_is_told(published: Path) -> None:
     backend = OnnxRuntimeBackend(published, OnnxRuntimeConfig(device="cpu"))
-    with pytest.raises(BackendError, match=r"failed on a batch of \(2, 3, 416, 416\)"):
-        backend.infer(torch.zeros(2, 3, 416, 416))
+    with pytest.raises(BackendError, match=r"failed on a batch of \(2, 416, 416, 3\)"):
+        backend.infer(pictures(2, 416))
 
 
 def test_a_dynamic_batch(tmp_path: Path) -> None:
@@ -74,7 +79,7 @@ def test_a_dynamic_batch(tmp_path: Path) -> None:
     backend = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
     assert backend.io_spec.max_batch is None
     assert backend.class_names == ("class 0", "class 1", "class 2")
-    found = backend.infer(torch.zeros(2, 3, 64, 64))
+    found = backend.infer(pictures(2, 64))
     # exp(0) * stride: a raw zero is a box of one cell.
     assert found[0, 0].tolist() == [0, 0, 8, 8, 0, 0, 0, 0]
     assert found[1, -1, :4].tolist() == [32, 32, 32, 32]
@@ -86,7 +91,7 @@ def test_fewer_images_than_a_fixed_batch(tmp_path: Path) -> None:
     path = make_onnx(tmp_path / "x.onnx", [4, 3, 64, 64], [4, 84, 8])
     backend = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
     assert backend.io_spec.max_batch == 4
-    assert backend.infer(torch.zeros(3, 3, 64, 64)).shape == (3, 84, 8)
+    assert backend.infer(pictures(3, 64)).shape == (3, 84, 8)
 
 
 @pytest.mark.parametrize(
