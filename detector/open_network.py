@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
+
+import torch
 
 from detector.backends import BackendName, DetectorBackend, Precision
-from detector.backends.eager import EagerBackend, EagerConfig
-from detector.checkpoint import load_checkpoint
+from detector.cpu_features import has_fast_bf16
 from detector.preprocess import Preprocess
 from detector.zoo import resolve_weights
 from pipeline.core.errors import BackendError
+
+_log = logging.getLogger(__name__)
+
+RUNS: dict[str, tuple[BackendName, ...]] = {
+    ".onnx": ("onnxruntime", "openvino", "tensorrt"),
+    ".xml": ("openvino",),
+    ".engine": ("tensorrt",),
+    ".plan": ("tensorrt",),
+}
+"""Backends by suffix of the file, the one that `auto` takes first; every other file is PyTorch weights, for all."""
 
 
 class OpenedNetwork(NamedTuple):
@@ -40,23 +54,52 @@ def open_network(weights: str, sha256: str | None, wanted: Wanted) -> OpenedNetw
         MissingExtraError: the runtime is not installed.
     """
     path = resolve_weights(weights, sha256)
-    if path.suffix == ".onnx":
-        return _open_onnx(path, wanted)
-    if wanted.backend not in ("auto", "eager"):
-        raise BackendError(f"{path}: the backend {wanted.backend!r} does not run this: found PyTorch weights")
-    precision = "fp32" if wanted.precision == "auto" else wanted.precision
-    loaded = load_checkpoint(path)
-    config = EagerConfig(device=wanted.device, precision=precision, threads=wanted.threads)
-    return OpenedNetwork(
-        EagerBackend(loaded.model, config), loaded.class_names, loaded.input_hw, loaded.header.preprocess
+    backend = _backend(path, wanted)
+    if path.suffix not in RUNS:
+        wanted = wanted._replace(precision=_precision(wanted, backend))
+    return opener(backend)(path, wanted._replace(backend=backend))
+
+
+def opener(backend: BackendName) -> Callable[[Path, Wanted], OpenedNetwork]:
+    """What opens a network in a backend: `open_<backend>` of its file, imported on use."""
+    open_it: Callable[[Path, Wanted], OpenedNetwork] = getattr(
+        import_module(f"detector.backends.{backend}"), f"open_{backend}"
     )
+    return open_it
 
 
-def _open_onnx(path: Path, wanted: Wanted) -> OpenedNetwork:
-    # Imported here: onnxruntime is an optional package.
-    from detector.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeConfig
+def _backend(path: Path, wanted: Wanted) -> BackendName:
+    able = RUNS.get(path.suffix, get_args(BackendName))
+    if wanted.backend != "auto":
+        if wanted.backend not in able:
+            raise BackendError(
+                f"{path}: the backend {wanted.backend!r} does not run this: found an {path.suffix} file, "
+                f"which {', '.join(able)} can"
+            )
+        return wanted.backend
+    if path.suffix in RUNS:
+        return able[0]
+    backend, why = _fastest(wanted)
+    _log.info("backend auto: %s, %s", backend, why)
+    return backend
 
-    if wanted.backend not in ("auto", "onnxruntime"):
-        raise BackendError(f"{path}: the backend {wanted.backend!r} does not run this: found an .onnx file")
-    runtime = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device=wanted.device, threads=wanted.threads))
-    return OpenedNetwork(runtime, runtime.class_names, runtime.input_hw, runtime.preprocess)
+
+def _fastest(wanted: Wanted) -> tuple[BackendName, str]:
+    """For PyTorch weights: what needs no minutes of building and is installed."""
+    if wanted.device not in ("auto", "cpu") or (wanted.device == "auto" and torch.cuda.is_available()):
+        return "eager", "which needs no building on a GPU (tensorrt is faster once built)"
+    return "eager", "which runs everywhere"
+
+
+def _precision(wanted: Wanted, backend: BackendName) -> Precision:
+    if wanted.precision != "auto":
+        return wanted.precision
+    on_gpu = wanted.device not in ("auto", "cpu") or (wanted.device == "auto" and torch.cuda.is_available())
+    precision: Precision = "fp32"
+    why = "which runs everywhere"
+    if on_gpu:
+        precision, why = "fp16", "which GPUs are made for"
+    elif backend == "openvino" and has_fast_bf16():
+        precision, why = "bf16", "which this CPU computes twice as fast as fp32"
+    _log.info("precision auto: %s, %s", precision, why)
+    return precision

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import torch
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from detector.backends import Precision
+from detector.checkpoint import load_checkpoint
 from detector.head_spec import HeadSpec
 from detector.models import DetectionModel
+from detector.open_network import OpenedNetwork, Wanted
 from detector.pixels import PixelNetwork
 from pipeline.core.errors import BackendError
 from pipeline.core.protocols import IoSpec
@@ -79,6 +82,20 @@ class EagerBackend:
 
     def close(self) -> None:
         """Nothing is held besides memory, which goes with the object."""
+
+
+def open_eager(path: Path, wanted: Wanted) -> OpenedNetwork:
+    """PyTorch weights of any known kind, as they run in PyTorch.
+
+    Raises:
+        CheckpointError: the weights cannot be read.
+        BackendError: the device cannot do what is asked.
+    """
+    loaded = load_checkpoint(path)
+    precision = "fp32" if wanted.precision == "auto" else wanted.precision
+    config = EagerConfig(device=wanted.device, precision=precision, threads=wanted.threads)
+    backend = EagerBackend(loaded.model, config)
+    return OpenedNetwork(backend, loaded.class_names, loaded.input_hw, loaded.header.preprocess)
 
 
 def choose_device(text: str) -> torch.device:

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 from detector.backends import Precision
 from detector.checkpoint import default_class_names
 from detector.decode import decode_yolox
+from detector.open_network import OpenedNetwork, Wanted
 from detector.preprocess import Preprocess, to_planes
 from pipeline.core.errors import BackendError, CheckpointError, MissingExtraError
 from pipeline.core.protocols import IoSpec
@@ -111,6 +112,12 @@ class OnnxRuntimeBackend:
     def close(self) -> None:
         """Let go of the session. Idempotent."""
         self._session = None
+
+
+def open_onnxruntime(path: Path, wanted: Wanted) -> OpenedNetwork:
+    """An .onnx file as it runs in ONNX Runtime; see OnnxRuntimeBackend for what is raised."""
+    runtime = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device=wanted.device, threads=wanted.threads))
+    return OpenedNetwork(runtime, runtime.class_names, runtime.input_hw, runtime.preprocess)
 
 
 def _provider(device: str, available: list[str]) -> tuple[str, dict[str, Any]]:

@@ -18,6 +18,8 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--iou-thres", type=float, metavar="R", help="IoU above which NMS suppresses")
     group.add_argument("--classes", nargs="+", metavar="CLASS", help="keep these classes only (names or numbers)")
     group.add_argument("--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto")
+    group.add_argument("--backend", metavar="NAME", help="eager, onnxruntime, openvino, tensorrt or auto")
+    group.add_argument("--precision", metavar="P", help="fp32, bf16, fp16, int8 or auto")
     group.add_argument("--batch-size", type=int, metavar="N", help="most frames in one call of the detector")
 
 

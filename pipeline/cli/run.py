@@ -91,6 +91,8 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
             conf_thres=args.conf_thres,
             iou_thres=args.iou_thres,
             device=args.device,
+            backend=args.backend,
+            precision=args.precision,
             classes=args.classes,
         ),
         "runtime": given(realtime=args.realtime or None, batch=args.batch_size),
