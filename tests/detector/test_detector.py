@@ -33,22 +33,29 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def made(weights: Path, **settings: Any) -> YoloDetector:
+    """A detector that runs the small network in PyTorch, whatever else is installed here."""
+    return YoloDetector(DetectorConfig(**{"weights": str(weights), "backend": "eager", "device": "cpu", **settings}))
+
+
 class MarkedBoxes:
     """A backend that gives, for each image, one candidate around the pixels that differ from the padding."""
 
-    def __init__(self, preprocess: str) -> None:
+    def __init__(self) -> None:
         self.device = torch.device("cpu")
-        self.dtype = torch.float32
+        self.precision = "fp32"
+        self.head = None
         self.io_spec = IoSpec(stride=32, fixed_hw=None, max_batch=None, num_classes=3)
-        self.grey = 114 / 255 if preprocess == "yolov7" else 114
         self.shapes: list[tuple[int, ...]] = []
         self.closed = 0
 
     def infer(self, images: torch.Tensor) -> torch.Tensor:
+        assert images.dtype == torch.uint8
+        assert images.is_contiguous()
         self.shapes.append(tuple(images.shape))
         rows = torch.zeros(len(images), 1, 8)
-        for row, image in zip(rows, images, strict=True):
-            y, x = torch.nonzero((image - self.grey).abs().amax(0) > 0.01, as_tuple=True)
+        for row, image in zip(rows, images.int(), strict=True):
+            y, x = torch.nonzero((image - 114).abs().amax(2) > 2, as_tuple=True)
             left, right, top, bottom = x.min(), x.max() + 1, y.min(), y.max() + 1
             row[0] = torch.tensor([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top, 1, 0, 0.9, 0.3])
         return rows
@@ -58,7 +65,7 @@ class MarkedBoxes:
 
 
 def marked(monkeypatch: pytest.MonkeyPatch, preprocess: str, **settings: Any) -> tuple[YoloDetector, MarkedBoxes]:
-    backend = MarkedBoxes(preprocess)
+    backend = MarkedBoxes()
     monkeypatch.setattr(detector_module, "_open", lambda config: (backend, NAMES, (128, 128), preprocess))
     return YoloDetector(DetectorConfig(weights="x", **settings)), backend
 
@@ -92,14 +99,14 @@ def test_boxes_come_back_in_the_pixels_of_each_image(
         assert detections.class_id.tolist() == [1]
         assert detections.confidence.tolist() == pytest.approx([0.9])
     assert sorted(backend.shapes) == (
-        [(1, 3, 128, 64), (1, 3, 128, 128), (2, 3, 32, 128)] if rect else [(4, 3, 128, 128)]
+        [(1, 128, 64, 3), (1, 128, 128, 3), (2, 32, 128, 3)] if rect else [(4, 128, 128, 3)]
     )
 
 
 def test_detections_of_a_frame_do_not_depend_on_its_batch(weights: Path) -> None:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((96, 128), (128, 96), (96, 128), (40, 300))]
-    detector = YoloDetector(DetectorConfig(weights=str(weights), conf_thres=0, device="cpu"))
+    detector = made(weights, conf_thres=0)
     together = detector.detect_images(images)
     for image, one in zip(images, together, strict=True):
         (alone,) = detector.detect_images([image])
@@ -109,7 +116,7 @@ def test_detections_of_a_frame_do_not_depend_on_its_batch(weights: Path) -> None
 
 
 def test_frames_and_images_give_the_same(weights: Path) -> None:
-    detector = YoloDetector(DetectorConfig(weights=str(weights), conf_thres=0))
+    detector = made(weights, conf_thres=0)
     assert isinstance(detector, Detector)
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
     detector.warmup()
@@ -153,18 +160,18 @@ def test_a_misspelt_class_is_an_error(monkeypatch: pytest.MonkeyPatch, classes: 
     [(None, (128, 128)), (64, (64, 64)), ((64, 160), (64, 160)), (100, (128, 128)), ([96, 65], (96, 96))],
 )
 def test_the_size_of_the_input(weights: Path, img_size: Any, wanted: tuple[int, int]) -> None:
-    assert YoloDetector(DetectorConfig(weights=str(weights), img_size=img_size)).input_hw == wanted
+    assert made(weights, img_size=img_size).input_hw == wanted
 
 
 def test_a_size_below_the_stride_is_refused(weights: Path) -> None:
     with pytest.raises(ConfigError, match="img_size: wanted at least the network's stride of 32 px"):
-        YoloDetector(DetectorConfig(weights=str(weights), img_size=16))
+        made(weights, img_size=16)
 
 
 def test_one_class_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     """YOLOv7 does not train the class output of a one-class network, YOLOX does."""
     for preprocess, wanted in (("yolov7", 0.8), ("yolox", 0.4)):
-        backend = MarkedBoxes(preprocess)
+        backend = MarkedBoxes()
         backend.infer = lambda images: torch.tensor([[[50.0, 50, 20, 20, 0.8, 0.5]]])  # type: ignore[method-assign]
         monkeypatch.setattr(
             detector_module, "_open", lambda config, b=backend, p=preprocess: (b, ("cat",), (128, 128), p)
@@ -174,7 +181,7 @@ def test_one_class_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_truncation_is_counted_and_told_once(weights: Path, caplog: pytest.LogCaptureFixture) -> None:
-    detector = YoloDetector(DetectorConfig(weights=str(weights), conf_thres=0, max_candidates=10))
+    detector = made(weights, conf_thres=0, max_candidates=10)
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
     with caplog.at_level(logging.WARNING):
         detector.detect_images([image])
@@ -190,7 +197,7 @@ def test_truncation_is_counted_and_told_once(weights: Path, caplog: pytest.LogCa
 )
 def test_another_kind_of_image_is_refused(weights: Path, image: Any) -> None:
     with pytest.raises(ShapeError, match="image: wanted"):
-        YoloDetector(DetectorConfig(weights=str(weights))).detect_images([image])
+        made(weights).detect_images([image])
 
 
 @pytest.mark.parametrize(
@@ -209,32 +216,34 @@ def test_settings_out_of_bounds(settings: dict[str, Any]) -> None:
         DetectorConfig(**settings)
 
 
-def test_backend_and_file_must_fit(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match="the backend 'onnxruntime' does not run this: found PyTorch weights"):
-        YoloDetector(DetectorConfig(weights=str(weights), backend="onnxruntime"))
-    (tmp_path / "x.onnx").write_bytes(b"x")
-    with pytest.raises(BackendError, match=r"the backend 'eager' does not run this: found an \.onnx file"):
-        YoloDetector(DetectorConfig(weights=str(tmp_path / "x.onnx"), backend="eager"))
+@pytest.mark.parametrize(("suffix", "backend"), [("onnx", "eager"), ("xml", "onnxruntime"), ("engine", "openvino")])
+def test_backend_and_file_must_fit(tmp_path: Path, suffix: str, backend: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    path.write_bytes(b"x")
+    with pytest.raises(BackendError, match=rf"the backend '{backend}' does not run this: found an \.{suffix} file"):
+        made(path, backend=backend)
 
 
 def test_a_digest_that_differs(weights: Path) -> None:
     with pytest.raises(CheckpointError, match="wanted SHA-256 0000"):
-        YoloDetector(DetectorConfig(weights=str(weights), weights_sha256="0" * 64))
+        made(weights, weights_sha256="0" * 64)
 
 
-def test_eager_is_the_default(weights: Path) -> None:
-    detector = YoloDetector(DetectorConfig(weights=str(weights)))
-    assert isinstance(detector._backend, EagerBackend)
+def test_the_backend_that_is_named_runs(weights: Path) -> None:
+    assert isinstance(made(weights)._backend, EagerBackend)
 
 
 # -- on real weights and images --
+
+
+BACKENDS = {"yolox_nano.pth": "eager", "yolox_nano.onnx": "onnxruntime"}
 
 
 def coco(data_dir: Path) -> Path:
     return data_dir / "coco" / "annotations" / "instances_val188.json"
 
 
-@pytest.mark.parametrize("file", ["yolox_nano.pth", "yolox_nano.onnx"])
+@pytest.mark.parametrize("file", BACKENDS)
 def test_a_real_image(data_dir: Path, file: str) -> None:
     """A cook in a kitchen: found by the published weights, through PyTorch and through ONNX Runtime."""
     if file.endswith(".onnx"):
@@ -244,7 +253,9 @@ def test_a_real_image(data_dir: Path, file: str) -> None:
     import cv2
 
     detector = YoloDetector(
-        DetectorConfig(weights=str(data_dir / "weights" / file), device="cpu", threads=1, rect=False)
+        DetectorConfig(
+            weights=str(data_dir / "weights" / file), backend=BACKENDS[file], device="cpu", threads=1, rect=False
+        )
     )
     (found,) = detector.detect_images([cv2.imread(str(image.path))])
     best = found.select(found.confidence > 0.7)
@@ -254,7 +265,7 @@ def test_a_real_image(data_dir: Path, file: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["yolox_nano.pth", "yolox_nano.onnx"])
+@pytest.mark.parametrize("file", BACKENDS)
 def test_the_published_weights_reach_their_ap(data_dir: Path, file: str) -> None:
     """The reference programs reach AP 27.7 and AP50 43.9 on these 188 images with conf 0.01 and NMS 0.65."""
     pytest.importorskip("faster_coco_eval")
@@ -262,7 +273,9 @@ def test_the_published_weights_reach_their_ap(data_dir: Path, file: str) -> None
         pytest.importorskip("onnxruntime")
     dataset = read_dataset(coco(data_dir))
     weights = str(data_dir / "weights" / file)
-    config = DetectorConfig(weights=weights, device="cpu", threads=1, **reference_settings(weights))
+    config = DetectorConfig(
+        weights=weights, backend=BACKENDS[file], device="cpu", threads=1, **reference_settings(weights)
+    )
     told: list[tuple[int, int]] = []
     measured = validate(YoloDetector(config), dataset, batch_size=4, progress=lambda *done: told.append(done))
     assert measured.result.ap == pytest.approx(0.277, abs=0.003)

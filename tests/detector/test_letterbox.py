@@ -33,9 +33,9 @@ def plan_like_yolov7(case: dict[str, Any]) -> Letterbox:
 
 
 def fill(letterbox: Letterbox, image: ImageArray) -> ImageArray:
-    planes = np.full((3, *letterbox.input_hw), PAD_VALUE, np.uint8)
-    letterbox.paste(image, planes, swap_rb=False)
-    return planes
+    canvas = np.full((*letterbox.input_hw, 3), PAD_VALUE, np.uint8)
+    letterbox.paste(image, canvas)
+    return canvas
 
 
 def test_yolov7_geometry_and_pixels(golden: dict[str, Any], rule_image: RuleImage) -> None:
@@ -46,9 +46,9 @@ def test_yolov7_geometry_and_pixels(golden: dict[str, Any], rule_image: RuleImag
         assert [*letterbox.input_hw, 3] == case["out_shape"], case["key"]
         # The reference tells the unrounded half padding; pixels begin at round(pad - 0.1).
         assert letterbox.offset_xy == tuple(round(pad - 0.1) for pad in case["pad"]), case["key"]
-        planes = fill(letterbox, image)
-        assert planes.mean() == pytest.approx(case["mean"], abs=0.02)
-        assert planes.std() == pytest.approx(case["std"], abs=0.02)
+        canvas = fill(letterbox, image)
+        assert canvas.mean() == pytest.approx(case["mean"], abs=0.02)
+        assert canvas.std() == pytest.approx(case["std"], abs=0.02)
 
 
 @pytest.mark.reference
@@ -57,21 +57,21 @@ def test_yolov7_sampled_pixels(reference_dir: Path, rule_image: RuleImage) -> No
     for case in cases:
         if case["kwargs"].get("scaleFill"):
             continue
-        planes = fill(plan_like_yolov7(case), rule_image(case["seed"], case["h"], case["w"]))
-        columns = np.arange(16) * (planes.shape[2] // 16)
-        found = planes[:, case["rows"]][:, :, columns].transpose(1, 2, 0)
+        canvas = fill(plan_like_yolov7(case), rule_image(case["seed"], case["h"], case["w"]))
+        columns = np.arange(16) * (canvas.shape[1] // 16)
+        found = canvas[case["rows"]][:, columns]
         assert np.abs(found.astype(int) - np.array(case["sub"])[:, 0]).max() <= 1, case["key"]
 
 
 def test_yolox_geometry_and_pixels(golden: dict[str, Any], rule_image: RuleImage) -> None:
     for case in golden["yolox_preproc"]:
         letterbox = plan((case["h"], case["w"]), tuple(case["size"]), placement=Placement.TOP_LEFT)
-        planes = fill(letterbox, rule_image(case["seed"], case["h"], case["w"]))
-        assert list(planes.shape) == case["yolox"]["shape"]
+        canvas = fill(letterbox, rule_image(case["seed"], case["h"], case["w"]))
+        assert list(canvas.transpose(2, 0, 1).shape) == case["yolox"]["shape"]
         assert letterbox.offset_xy == (0, 0)
         assert letterbox.resized_hw == tuple(int(side * case["yolox"]["ratio"]) for side in (case["h"], case["w"]))
-        assert planes.mean() == pytest.approx(case["yolox"]["mean"], abs=0.02)
-        assert planes.std() == pytest.approx(case["yolox"]["std"], abs=0.02)
+        assert canvas.mean() == pytest.approx(case["yolox"]["mean"], abs=0.02)
+        assert canvas.std() == pytest.approx(case["yolox"]["std"], abs=0.02)
 
 
 def test_mapping_with_the_reference_numbers(golden: dict[str, Any]) -> None:
@@ -124,20 +124,19 @@ def test_boxes_are_cut_at_the_border() -> None:
     assert found.dtype == np.float32
 
 
-def test_channels_are_swapped_on_request(rule_image: RuleImage) -> None:
+def test_an_image_of_the_inputs_size_is_taken_as_it_is(rule_image: RuleImage) -> None:
     image = rule_image(1, 64, 64)
-    letterbox = plan((64, 64), (64, 64), placement=Placement.CENTRED)
-    planes = np.empty((3, 64, 64), np.uint8)
-    letterbox.paste(image, planes, swap_rb=True)
-    np.testing.assert_array_equal(planes, image[:, :, ::-1].transpose(2, 0, 1))
+    np.testing.assert_array_equal(fill(plan((64, 64), (64, 64), placement=Placement.CENTRED), image), image)
 
 
-def test_only_the_place_of_the_image_is_written(rule_image: RuleImage) -> None:
-    letterbox = plan((48, 64), (64, 64), placement=Placement.CENTRED)
-    planes = np.full((3, 64, 64), PAD_VALUE, np.uint8)
-    letterbox.paste(rule_image(1, 48, 64), planes, swap_rb=False)
-    assert (planes[:, :8] == PAD_VALUE).all()
-    assert (planes[:, 56:] == PAD_VALUE).all()
+@pytest.mark.parametrize("image_hw", [(48, 64), (96, 128)])
+def test_only_the_place_of_the_image_is_written(rule_image: RuleImage, image_hw: tuple[int, int]) -> None:
+    letterbox = plan(image_hw, (64, 64), placement=Placement.CENTRED)
+    canvas = np.full((64, 64, 3), 7, np.uint8)
+    letterbox.paste(rule_image(1, *image_hw), canvas)
+    assert (canvas[:8] == 7).all()
+    assert (canvas[56:] == 7).all()
+    assert (canvas[8:56] != 7).any(axis=2).mean() > 0.9
 
 
 def test_rounding_to_the_stride(golden: dict[str, Any]) -> None:
