@@ -35,6 +35,9 @@ class TrainConfig:
     )
     rect: bool = Field(default=False, description="rectangular batches of like aspect; no mosaics then")
     multi_scale: tuple[float, float] = Field(default=(1.0, 1.0), description="range of the input size by batch")
+    repeat_rare: float = Field(
+        default=0.0, ge=0, le=1, description="classes in a smaller share of the pictures are shown more often"
+    )
     workers: int = Field(default=2, ge=0, description="processes that decode and augment")
     cache: bool = Field(default=True, description="keep decoded pictures")
     bad_items: Literal["drop", "stop"] = Field(

@@ -16,6 +16,7 @@ from detector.backends.eager import choose_device
 from detector.checkpoint import load_checkpoint, save_checkpoint
 from detector.data.image_store import ImageStore
 from detector.data.loader import Batch, EpochBatches, TrainingPictures, training_loader
+from detector.data.repeat_rare import repeat_rare
 from detector.train.assemble import build_stepper, detection_loss, with_synchronised_norms
 from detector.train.config import FROM_SCRATCH, TrainConfig
 from detector.train.distributed import Team, team
@@ -116,6 +117,7 @@ class _Run:
             _log.warning("%s: no epoch of this run was finished; it begins again", folder)
         self.labels = read_labels(config)
         self.observer.labels_read(self.labels)
+        self.shown = repeat_rare(self.labels.train, config.repeat_rare)
         self.network = build_network(config if state is None else _without_start(config, state), self.labels.train)
         self._check_resumed(state)
         self.observer.network_built(self.network)
@@ -283,7 +285,7 @@ class _Run:
                 raise ConfigError(f"{self.folder}: wanted the {what} {wanted} that the run began with, found {found}")
 
     def _batches(self) -> EpochBatches:
-        config, train_set = self.config, self.labels.train
+        config, train_set = self.config, self.shown
         return EpochBatches(
             [image.shape_hw for image in train_set.images],
             min(config.batch_size, max(len(train_set.images) // self.team.world, 1) * self.team.world),
@@ -296,7 +298,7 @@ class _Run:
         )
 
     def _pictures(self) -> TrainingPictures:
-        config, train_set = self.config, self.labels.train
+        config, train_set = self.config, self.shown
         store = ImageStore(train_set.images, self.side, keep=config.cache)
         plain_from = config.epochs - config.plain_epochs
         return TrainingPictures(train_set, store, config.augment, config.seed, plain_from)
@@ -339,7 +341,7 @@ class _Run:
 
     def _lost(self, batch: Batch, number: int, error: NonFiniteLoss) -> TrainingError:
         path = self.folder / f"non_finite_batch_{self.team.rank}.pt"
-        images = self.labels.train.images
+        images = self.shown.images
         torch.save(
             {
                 "epoch": self.epoch + 1,
