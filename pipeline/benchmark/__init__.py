@@ -1,0 +1,1 @@
+"""Measuring: stages alone, the whole pipeline, and whether two results differ by more than noise."""

@@ -1,0 +1,94 @@
+"""What is measured: one way of running a network, and one job of a measuring process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config.schema import Section
+
+What = Literal["shared", "detector", "end to end"]
+"""shared: the stages that no configuration changes. detector: preparation, network, boxes. end to end: video to video."""
+
+SHARED_STAGES = ("decode", "track", "draw", "encode")
+DETECTOR_STAGES = ("preprocess", "inference", "postprocess")
+DETECTOR, END_TO_END = "detector", "end to end"
+"""Names of the stages that hold a whole: all of DETECTOR_STAGES, and the whole pipeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One way of running a network.
+
+    Attributes:
+        weights: file, or name of `tracklight models`.
+        backend: runtime, or `auto`.
+        precision: what it computes in, or `auto`.
+        img_size: side of the input, px; None = what the weights are meant for.
+        batch: frames in one call.
+        device: where it runs.
+    """
+
+    weights: str
+    backend: str = "auto"
+    precision: str = "auto"
+    img_size: int | None = None
+    batch: int = 1
+    device: str = "auto"
+
+    @property
+    def label(self) -> str:
+        """Short and unique within a run that has one file of each name."""
+        size = f"{self.img_size} px" if self.img_size else "own size"
+        return f"{Path(self.weights).name} {self.backend} {self.precision} {size} batch {self.batch}"
+
+    def detector_section(self) -> Section:
+        """The detector's section of a run's configuration."""
+        section: Section = {"weights": self.weights, "backend": self.backend, "precision": self.precision}
+        section["device"] = self.device
+        return section if self.img_size is None else {**section, "img_size": self.img_size}
+
+
+def configurations(
+    *,
+    weights: Sequence[str],
+    backends: Sequence[str],
+    precisions: Sequence[str],
+    img_sizes: Sequence[int | None],
+    batches: Sequence[int],
+    device: str,
+) -> Iterator[Configuration]:
+    """Every combination, the last axis running fastest; doubles once."""
+    axes = (weights, backends, precisions, img_sizes, batches)
+    for combination in dict.fromkeys(product(*axes)):
+        yield Configuration(*combination, device)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one measuring process does.
+
+    Attributes:
+        what: what it measures; `prepare` only opens the network, so that conversions are paid for and faults are known.
+        configuration: how the network runs; `shared` needs none.
+        clip: video that frames are read from.
+        seconds: how long each measurement lasts.
+    """
+
+    what: What | Literal["prepare"]
+    configuration: Configuration | None
+    clip: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Job:
+        """What `to_json` gave."""
+        configuration = values["configuration"]
+        return cls(**{**values, "configuration": Configuration(**configuration) if configuration else None})
