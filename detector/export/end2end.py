@@ -54,7 +54,7 @@ def add_decoding(
         scores = graph.add("Sigmoid", scores)
         if objectness_only:
             objectness = graph.add("Slice", scores, graph.ints(0), graph.ints(1), graph.ints(2))
-            scores = graph.add("Concat", objectness, _ones_like(graph, objectness), axis=2)
+            scores = graph.add("Concat", objectness, graph.filled_like(objectness, 1), axis=2)
         boxes = _boxes_yolox if head.family == "yolox" else _boxes_yolov7
         centre, size = boxes(graph, xy, wh, head, number)
         centre = graph.add("Mul", graph.add("Add", centre, grid), graph.floats(stride))
@@ -79,8 +79,8 @@ def _boxes_yolox(graph: OnnxGraph, xy: str, wh: str, head: HeadSpec, level: int)
 def _grid(graph: OnnxGraph, logits: str, cells: tuple[int, int] | None) -> str:
     """Float32 (1, 1, 2, ny * nx): x and y of every cell."""
     if cells is not None:
-        y, x = np.indices(cells, np.float32)
-        return graph.constant(np.stack((x.ravel(), y.ravel()))[None, None], "grid")
+        yx = np.indices(cells, np.float32).reshape(2, -1)
+        return graph.constant(yx[::-1][None, None], "grid")
     shape = graph.add("Shape", logits)
     ny, nx = (graph.add("Gather", shape, graph.constant(np.array(axis, np.int64))) for axis in (2, 3))
     zero, one = (graph.constant(np.array(number, np.int64)) for number in (0, 1))
@@ -88,11 +88,6 @@ def _grid(graph: OnnxGraph, logits: str, cells: tuple[int, int] | None) -> str:
     x, y = graph.add("Mod", numbers, nx), graph.add("Div", numbers, nx)
     both = graph.add("Concat", *(graph.add("Unsqueeze", side, graph.ints(0)) for side in (x, y)), axis=0)
     return graph.cast(graph.add("Unsqueeze", both, graph.ints(0, 1)), np.float32)
-
-
-def _ones_like(graph: OnnxGraph, value: str) -> str:
-    """Ones of the same shape: anything to the power of 0."""
-    return graph.add("Pow", value, graph.floats(0))
 
 
 def add_suppression(graph: OnnxGraph, candidates: str, num_classes: int, nms: GraphNms) -> tuple[str, ...]:
@@ -142,9 +137,7 @@ def _efficient_nms(graph: OnnxGraph, xyxy: str, scores: str, nms: GraphNms) -> t
     )
 
 
-def _rows(  # noqa: PLR0913 - the parts of a candidate
-    graph: OnnxGraph, xyxy: str, confidence: str, class_id: str, num_classes: int, nms: GraphNms
-) -> str:
+def _rows(graph: OnnxGraph, xyxy: str, confidence: str, class_id: str, num_classes: int, nms: GraphNms) -> str:
     numbers = graph.constant(np.arange(num_classes, dtype=np.int64).reshape(1, -1, 1))
     turned = [graph.add("Transpose", value, perm=[0, 2, 1]) for value in (class_id, confidence)]
     scores = graph.add("Where", graph.add("Equal", turned[0], numbers), turned[1], graph.floats(0))
@@ -161,15 +154,13 @@ def _rows(  # noqa: PLR0913 - the parts of a candidate
     # what it has chosen is written to an empty board of all candidates, whose best ones are taken.
     pairs = graph.add("Gather", chosen, graph.ints(0, 2), axis=1)
     flat = graph.add("Squeeze", confidence, graph.ints(2))
-    board = graph.add("Mul", flat, graph.floats(0))
-    board = graph.add("ScatterND", board, pairs, graph.add("GatherND", flat, pairs))
+    board = graph.add("ScatterND", graph.filled_like(flat, 0), pairs, graph.add("GatherND", flat, pairs))
     count = graph.add("Min", graph.ints(nms.max_det), graph.add("Gather", graph.add("Shape", flat), graph.ints(1)))
     best, places = graph.add_multiple("TopK", [board, count], 2, axis=1, name="best")
     places = graph.add("Unsqueeze", places, graph.ints(2))
     best = graph.add("Unsqueeze", best, graph.ints(2))
-    parts = [xyxy, graph.cast(class_id, np.float32)]
-    boxes = graph.add("GatherElements", parts[0], graph.add("Expand", places, graph.ints(1, 1, 4)), axis=1)
-    ids = graph.add("GatherElements", parts[1], places, axis=1)
+    boxes = graph.add("GatherElements", xyxy, graph.add("Expand", places, graph.ints(1, 1, 4)), axis=1)
+    ids = graph.cast(graph.add("GatherElements", class_id, places, axis=1), np.float32)
     rows = graph.add("Concat", boxes, best, ids, axis=2)
     found = graph.add("Greater", best, graph.floats(0))
     return graph.add("Where", found, rows, graph.floats(0), name="rows")

@@ -53,11 +53,12 @@ def write_onnx(
     batch: Dimension = header.batch or "batch"
     height, width = header.fixed_hw or ("height", "width")
     network: nn.Module
+    side = header.stride
     if header.input == "pixels":
-        network, example = PixelNetwork(model), torch.zeros(1, *_smallest(header), 3, dtype=torch.uint8)
+        network, example = PixelNetwork(model), torch.zeros(1, side, side, 3, dtype=torch.uint8)
         image = graph.input(INPUT, np.uint8, (batch, height, width, 3))
     else:
-        network, example = _PlanesNetwork(model), torch.zeros(1, 3, *_smallest(header))
+        network, example = _PlanesNetwork(model), torch.zeros(1, 3, side, side)
         image = graph.input(INPUT, np.float32, (batch, 3, height, width))
     maps = add_network(graph, network, example, image, half=header.precision == "fp16")
     _add_outputs(graph, maps, header, nms or GraphNms())
@@ -95,10 +96,6 @@ class _PlanesNetwork(nn.Module):
         return self.network.logits(images)
 
 
-def _smallest(header: ExportHeader) -> tuple[int, int]:
-    return header.stride, header.stride
-
-
 def _add_outputs(graph: OnnxGraph, maps: Sequence[str], header: ExportHeader, nms: GraphNms) -> None:
     batch: Dimension = header.batch or "batch"
     head = header.head
@@ -120,9 +117,9 @@ def _add_outputs(graph: OnnxGraph, maps: Sequence[str], header: ExportHeader, nm
         graph.output(outputs[0], "boxes", np.float32, (batch, rows, 6))
         return
     shapes = ((batch, 1), (batch, nms.max_det, 4), (batch, nms.max_det), (batch, nms.max_det))
-    dtypes = (np.int32, np.float32, np.float32, np.int32)
-    for value, name, dtype, shape in zip(outputs, TENSORRT_OUTPUTS, dtypes, shapes, strict=True):
-        graph.output(value, name, dtype, shape)
+    for value, name, shape in zip(outputs, TENSORRT_OUTPUTS, shapes, strict=True):
+        whole = name in ("num_dets", "det_classes")
+        graph.output(value, name, np.int32 if whole else np.float32, shape)
 
 
 def _cells(header: ExportHeader, stride: int) -> tuple[int, int] | None:

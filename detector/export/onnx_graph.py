@@ -14,6 +14,8 @@ from pipeline.core.errors import MissingExtraError
 if TYPE_CHECKING:
     import onnx
 
+Number = np.uint8 | np.int32 | np.int64 | np.float16 | np.float32
+
 Dimension = int | str
 """A number, or the name of one that is open."""
 
@@ -51,12 +53,12 @@ class OnnxGraph:
         self._outputs: list[Any] = []
         self._uses: Counter[str] = Counter()
 
-    def input(self, name: str, dtype: type[np.generic], shape: Sequence[Dimension]) -> str:
+    def input(self, name: str, dtype: type[Number], shape: Sequence[Dimension]) -> str:
         """Add an input of the graph; gives its name."""
         self._inputs.append(self._value(name, dtype, shape))
         return self._fresh(name)
 
-    def output(self, value: str, name: str, dtype: type[np.generic], shape: Sequence[Dimension]) -> None:
+    def output(self, value: str, name: str, dtype: type[Number], shape: Sequence[Dimension]) -> None:
         """Let a value be an output of the graph, by that name."""
         self._nodes.append(self._onnx.helper.make_node("Identity", [value], [name], name=self._fresh(f"{name}/out")))
         self._outputs.append(self._value(name, dtype, shape))
@@ -94,7 +96,12 @@ class OnnxGraph:
         )
         return outputs
 
-    def cast(self, value: str, dtype: type[np.generic]) -> str:
+    def filled_like(self, value: str, number: float) -> str:
+        """A float32 value of the same shape, the same number everywhere."""
+        filling = self._onnx.numpy_helper.from_array(np.array([number], np.float32))
+        return self.add("ConstantOfShape", self.add("Shape", value), value=filling)
+
+    def cast(self, value: str, dtype: type[Number]) -> str:
         """The value as another type."""
         return self.add("Cast", value, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
@@ -118,7 +125,7 @@ class OnnxGraph:
         onnx.checker.check_model(model)
         return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
 
-    def _value(self, name: str, dtype: type[np.generic], shape: Sequence[Dimension]) -> Any:
+    def _value(self, name: str, dtype: type[Number], shape: Sequence[Dimension]) -> Any:
         kind = self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         return self._onnx.helper.make_tensor_value_info(name, kind, list(shape))
 

@@ -44,7 +44,7 @@ def add_network(graph: OnnxGraph, network: nn.Module, example: torch.Tensor, ima
     return [graph.cast(output, np.float32) for output in outputs] if half else outputs
 
 
-def _weights(program: torch.export.ExportedProgram, dtype: type[np.floating[Any]]) -> dict[str, tuple[str, Any]]:
+def _weights(program: torch.export.ExportedProgram, dtype: type[np.float16 | np.float32]) -> dict[str, tuple[str, Any]]:
     """Path and value of every parameter, by the name of its placeholder; 16-bit values stay within their range."""
     limit = np.finfo(dtype).max
     state = program.state_dict
@@ -55,7 +55,9 @@ def _weights(program: torch.export.ExportedProgram, dtype: type[np.floating[Any]
 
 
 class _Translator:
-    def __init__(self, graph: OnnxGraph, weights: Mapping[str, tuple[str, Any]], dtype: type[np.floating[Any]]) -> None:
+    def __init__(
+        self, graph: OnnxGraph, weights: Mapping[str, tuple[str, Any]], dtype: type[np.float16 | np.float32]
+    ) -> None:
         self._graph = graph
         self._weights = weights
         self._dtype = dtype
@@ -140,7 +142,7 @@ class _Translator:
 
     def upsample_nearest2d(self, node: fx.Node) -> str:
         _, _, factors = node.args
-        scales = self._graph.floats(1.0, 1.0, *factors)  # type: ignore[misc, arg-type]
+        scales = self._graph.floats(1.0, 1.0, *factors)  # type: ignore[misc]
         return self._add(
             node,
             "Resize",
