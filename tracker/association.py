@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import NamedTuple
 
 import lap
@@ -87,20 +88,42 @@ def associate(cost: RealArray, max_cost: float) -> Assignment:
     if cost.ndim != 2:
         raise ShapeError(f"associate: wanted a cost matrix (n, m), found shape {cost.shape}")
     allowed = cost <= max_cost
-    per_track, per_detection = allowed.sum(axis=1), allowed.sum(axis=0)
     partner = np.full(len(cost), -1, np.int64)
-    some = np.flatnonzero(per_track)
-    if some.size:
-        partner[some] = allowed[some].argmax(axis=1)
-    # A pair that has only each other needs no search; the others do, all at once.
-    rows = some[(per_track[some] > 1) | (per_detection[partner[some]] > 1)]
-    if rows.size:
-        columns = np.flatnonzero(allowed[rows].any(axis=0))
+    # A pair that has only each other needs no search.
+    alone = allowed & (allowed.sum(axis=1, keepdims=True) == 1) & (allowed.sum(axis=0) == 1)
+    rows, columns = np.nonzero(alone)
+    partner[rows] = columns
+    for rows, columns in blocks(allowed & ~alone):
         part = np.ix_(rows, columns)
         found = solve(np.where(allowed[part], cost[part], NEVER), max_cost)
         partner[rows] = np.where(found >= 0, columns[found], -1)
     tracks = np.flatnonzero(partner >= 0)
     return Assignment(tracks, partner[tracks])
+
+
+def blocks(allowed: NDArray[np.bool_]) -> list[tuple[Rows, Rows]]:
+    """The parts of `allowed` (n, m) that share no row or column: rows and columns of each, ascending.
+
+    Rows and columns without a pair are in none.
+    """
+    columns_of: dict[int, set[int]] = defaultdict(set)
+    rows_of: dict[int, set[int]] = defaultdict(set)
+    for row, column in np.argwhere(allowed).tolist():
+        columns_of[row].add(column)
+        rows_of[column].add(row)
+    found, seen = [], set[int]()
+    for first in columns_of:
+        if first in seen:
+            continue
+        rows, columns, ahead = set[int](), set[int](), {first}
+        while ahead:
+            rows |= ahead
+            reached = set[int]().union(*(columns_of[row] for row in ahead)) - columns
+            columns |= reached
+            ahead = set[int]().union(*(rows_of[column] for column in reached)) - rows
+        seen |= rows
+        found.append((np.array(sorted(rows)), np.array(sorted(columns))))
+    return found
 
 
 def solve(cost: RealArray, max_cost: float) -> Rows:

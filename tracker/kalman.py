@@ -49,9 +49,8 @@ class Motion:
 
     def step_noise(self, dt_s: float) -> tuple[float, ...]:
         """Noise of a step over `dt_s` seconds: pp, pv, vv for a height of 1 px, then pp, pv, vv of the aspect ratio."""
-        shared = self._flow(POSITION_STD**2, (VELOCITY_STD / self.interval_s) ** 2, dt_s)
-        aspect = self._flow(ASPECT_STD**2, (ASPECT_VELOCITY_STD / self.interval_s) ** 2, dt_s)
-        return shared + aspect
+        position, velocity, aspect, aspect_velocity = self.step_variance()
+        return self._flow(position, velocity, dt_s) + self._flow(aspect, aspect_velocity, dt_s)
 
     def _flow(self, position: float, velocity: float, dt_s: float) -> tuple[float, float, float]:
         # Integral of F(s) S F(s)' over dt with the S that makes it diag(position, velocity) at dt = interval.
@@ -59,6 +58,15 @@ class Motion:
         share = dt_s / interval
         pp = share * (position + velocity * (dt_s - interval) * (2 * dt_s - interval) / 6)
         return pp, share * velocity * (dt_s - interval) / 2, share * velocity
+
+    def step_variance(self) -> tuple[float, float, float, float]:
+        """Noise of a nominal interval: position and velocity for a height of 1 px, then of the aspect ratio."""
+        return (
+            POSITION_STD**2,
+            (VELOCITY_STD / self.interval_s) ** 2,
+            ASPECT_STD**2,
+            (ASPECT_VELOCITY_STD / self.interval_s) ** 2,
+        )
 
     def start_variance(self) -> tuple[float, float, float, float]:
         """Variance of a new track: position and velocity for a height of 1 px, then of the aspect ratio."""

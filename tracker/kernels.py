@@ -1,4 +1,4 @@
-"""Which build of the inner loops runs: the compiled one where it exists, else the NumPy one. Their results are equal.
+"""Which build of the tracker's step runs: the compiled one where it exists, else the NumPy one, with equal results.
 
 `TRACKLIGHT_TRACKER_KERNELS=numpy` (or `cython`) in the environment forces one; `BACKEND` says which one is the default.
 """
@@ -10,67 +10,43 @@ import importlib.util
 import os
 from typing import Protocol, cast
 
+from pipeline.core.detections import Detections
 from pipeline.core.errors import BackendError, UsageError
-from tracker.association import MatchRule
-from tracker.numpy_kernels import Float32, Real, Whole
+from tracker.numpy_kernels import Float32, Whole
+from tracker.rules import StepRules
 
-MODULES = {"cython": "tracker._fast", "numpy": "tracker.numpy_kernels"}
+MODULES = {"cython": "tracker._fast", "numpy": "tracker.numpy_tracks"}
 VARIABLE = "TRACKLIGHT_TRACKER_KERNELS"
 
 
-class Kernels(Protocol):
-    """The inner loops; tracker.numpy_kernels documents them."""
+class HeldTracks(Protocol):
+    """The tracks of one source and what a frame does to them; tracker.numpy_tracks documents it."""
 
-    NAME: str
+    def clear(self) -> None:
+        """Forget all tracks and the time."""
 
-    def predict(self, real: Real, whole: Whole, moves_new: bool, dt_s: float, noise: tuple[float, ...]) -> None:
-        """Move the tracks on in time."""
+    def __len__(self) -> int:
+        """Number of tracks held."""
 
-    def split(
-        self, xyxy: Float32, score: Float32, low_score: float, high_score: float, exclusive: bool
-    ) -> tuple[Whole, Whole, int]:
-        """Sort detections into high and low."""
+    def count(self, state: int) -> int:
+        """Number of tracks held in a state."""
 
-    def match(
-        self,
-        real: Real,
-        whole: Whole,
-        rows: Whole,
-        xyxy: Float32,
-        score: Float32,
-        class_id: Whole,
-        columns: Whole,
-        rule: MatchRule,
-    ) -> tuple[Whole, Whole, Whole, Whole]:
-        """Associate tracks with detections."""
+    def read(self, detections: Detections) -> int:
+        """Take the detections of the next frame; return the first row that is not finite, or -1."""
 
-    def correct(
-        self,
-        real: Real,
-        whole: Whole,
-        rows: Whole,
-        xyxy: Float32,
-        score: Float32,
-        columns: Whole,
-        frame: int,
-        now_s: float,
-    ) -> None:
-        """Correct tracks by their detections."""
-
-    def duplicates(
-        self, real: Real, whole: Whole, n_seen: int, max_cost: float, per_class: bool, extent_px: float
-    ) -> tuple[Whole, Whole]:
-        """Find pairs of a seen and a lost track on one object."""
-
-    def rows_in_order(self, whole: Whole, n_seen: int, n_before: int) -> tuple[Whole, int]:
-        """Sort rows into seen and lost."""
-
-    def select(self, real: Real, whole: Whole, last_state: int) -> tuple[Float32, Float32, Whole, Whole, Whole]:
-        """The fields of the tracks to show."""
+    def step(self, dt_s: float, is_cut: bool) -> tuple[Float32, Float32, Whole, Whole, Whole]:
+        """Do to the tracks what the detections read last ask for; return the fields of the tracks to show."""
 
 
-def load_kernels(name: str) -> Kernels:
-    """The inner loops `cython` or `numpy`.
+class Build(Protocol):
+    """The class that a build holds tracks in."""
+
+    def __call__(self, rules: StepRules) -> HeldTracks:
+        """Hold no tracks yet."""
+
+
+def load_kernels(name: str) -> Build:
+    """The build `cython` or `numpy`.
 
     Raises:
         UsageError: another name.
@@ -82,15 +58,12 @@ def load_kernels(name: str) -> Kernels:
         raise BackendError(
             f"tracker kernels: wanted {name!r}, found no compiled {MODULES[name]}; build it with: pip install -e ."
         )
-    return cast(Kernels, importlib.import_module(MODULES[name]))
+    return cast(Build, importlib.import_module(MODULES[name]).HeldTracks)
 
 
-def _default() -> Kernels:
-    forced = os.environ.get(VARIABLE)
-    if forced:
-        return load_kernels(forced)
-    return load_kernels("cython" if importlib.util.find_spec(MODULES["cython"]) else "numpy")
+def _default() -> str:
+    return os.environ.get(VARIABLE) or ("cython" if importlib.util.find_spec(MODULES["cython"]) else "numpy")
 
 
-DEFAULT = _default()
-BACKEND = DEFAULT.NAME
+BACKEND = _default()
+DEFAULT = load_kernels(BACKEND)

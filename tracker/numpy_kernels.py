@@ -1,4 +1,4 @@
-"""The tracker's inner loops in NumPy: the same results as tracker/_fast.pyx.
+"""The inner loops of tracker.numpy_tracks.
 
 All functions take the two blocks of a TrackTable, `real` (n, 17) float64 and `whole` (n, 7) int64, and say what they
 change in place. Detections come as the arrays of pipeline.core.detections.Detections.
@@ -24,8 +24,6 @@ from tracker.track_table import (
     WAS_REMOVED,
     TrackState,
 )
-
-NAME = "numpy"
 
 Float32 = NDArray[np.float32]
 Real = NDArray[np.float64]
@@ -105,7 +103,7 @@ def match(
 def correct(
     real: Real, whole: Whole, rows: Whole, xyxy: Float32, score: Float32, columns: Whole, frame: int, now_s: float
 ) -> None:
-    """Correct the tracks `rows` by the detections `columns`, and note score, row and time of the match.
+    """Correct the tracks `rows` by the detections `columns`, and note score, row and time: all are TRACKED.
 
     Args:
         real: changed in place.
@@ -122,6 +120,7 @@ def correct(
     real[rows, MEAN], real[rows, COV] = mean, cov
     real[rows, SCORE] = score[columns]
     real[rows, LAST_SEEN_S] = now_s
+    whole[rows, STATE] = TrackState.TRACKED
     whole[rows, LAST_FRAME] = frame
     whole[rows, DETECTION_ROW] = columns
 
@@ -167,14 +166,15 @@ def rows_in_order(whole: Whole, n_seen: int, n_before: int) -> tuple[Whole, int]
 
 
 def select(real: Real, whole: Whole, last_state: int) -> tuple[Float32, Float32, Whole, Whole, Whole]:
-    """Corners in px, score, class, id and detection row of the tracks in a state from TRACKED to `last_state`."""
+    """Corners in px, score, class, id and detection row of the tracks in a state from TRACKED to `last_state`.
+
+    All are read-only.
+    """
     state = whole[:, STATE]
     rows = np.flatnonzero((state >= TrackState.TRACKED) & (state <= last_state))
-    chosen = whole[rows]
-    return (
-        kalman.boxes(real[rows, MEAN]).astype(np.float32),
-        real[rows, SCORE].astype(np.float32),
-        chosen[:, CLASS_ID],
-        chosen[:, TRACK_ID],
-        chosen[:, DETECTION_ROW],
-    )
+    xyxy = kalman.boxes(real[rows, MEAN]).astype(np.float32)
+    score = real[rows, SCORE].astype(np.float32)
+    chosen = whole[rows].T.copy()
+    for array in (xyxy, score, chosen):
+        array.setflags(write=False)
+    return xyxy, score, chosen[CLASS_ID], chosen[TRACK_ID], chosen[DETECTION_ROW]

@@ -51,6 +51,22 @@ class Tracks:
         none = np.zeros(0, np.int64)
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), none, none, none)
 
+    @classmethod
+    def unchecked(
+        cls, xyxy: FloatArray, confidence: FloatArray, class_id: IntArray, track_id: IntArray, detection_row: IntArray
+    ) -> Tracks:
+        """Tracks whose arrays keep every promise above by construction, read-only included: nothing is checked.
+
+        Only for a tracker's own output, where checking would cost as much as tracking. Everyone else calls `Tracks`.
+        """
+        tracks = object.__new__(cls)
+        object.__setattr__(tracks, "xyxy", xyxy)
+        object.__setattr__(tracks, "confidence", confidence)
+        object.__setattr__(tracks, "class_id", class_id)
+        object.__setattr__(tracks, "track_id", track_id)
+        object.__setattr__(tracks, "detection_row", detection_row)
+        return tracks
+
     def __len__(self) -> int:
         return len(self.xyxy)
 
