@@ -228,6 +228,7 @@ def build_run(
         settings = RunnerSettings(
             max_batch=config.runtime.batch,
             batch_wait_s=config.runtime.batch_wait_s,
+            detect_workers=config.runtime.detect_workers,
             drain_s=config.runtime.drain_s,
             max_frames=config.max_frames,
             fail_fast=config.runtime.fail_fast,

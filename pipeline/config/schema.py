@@ -19,6 +19,12 @@ class RuntimeSettings(BaseModel):
     batch_wait_s: float = Field(
         default=0.005, ge=0, le=1, description="how long a begun batch waits for other sources (s)"
     )
+    detect_workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="threads that call the detector; null = as many as its backend serves at once, one for live sources",
+    )
     drain_s: float = Field(
         default=10.0, gt=0, description="after Ctrl-C, how long frames already read may take to be written (s)"
     )

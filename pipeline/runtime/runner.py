@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.clock import MonotonicClock
-from pipeline.core.detections import Detections
 from pipeline.core.errors import SourceError, StageError, UsageError
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.protocols import Clock, Detector, Source, Tracker
 from pipeline.core.result import FrameResult
-from pipeline.core.timeline import Timeline
 from pipeline.core.tracks import Tracks
 from pipeline.runtime.batcher import Batcher
 from pipeline.runtime.channel import Channel, ChannelClosedError, Policy
+from pipeline.runtime.detect_stage import DetectedFrame, DetectStage
 from pipeline.runtime.ledger import Ledger
 from pipeline.runtime.report import RunReport
 from pipeline.runtime.sink_worker import SinkBinding, SinkLine
@@ -37,6 +35,8 @@ class RunnerSettings:
     Attributes:
         max_batch: most frames in one call of the detector.
         batch_wait_s: how long a begun batch waits for more frames.
+        detect_workers: threads that call the detector; None = as many as it can serve at once, but one as soon as a
+            source is live.
         recorded_capacity: frames held between a recorded source and the detector.
         record_sink_capacity: results held before a recording sink.
         live_sink_capacity: results held before a live sink.
@@ -47,6 +47,7 @@ class RunnerSettings:
 
     max_batch: int = 1
     batch_wait_s: float = 0.005
+    detect_workers: int | None = None
     recorded_capacity: int = 8
     record_sink_capacity: int = 8
     live_sink_capacity: int = 2
@@ -55,21 +56,12 @@ class RunnerSettings:
     fail_fast: bool = False
 
 
-@dataclass(slots=True)
-class _Detected:
-    """A frame on its way from the detector to its tracker."""
-
-    frame: Frame
-    detections: Detections
-    timeline: Timeline
-
-
 class Runner:
     """One run of a pipeline. It closes its sources and sinks; the detector belongs to the caller.
 
     Args:
         sources: at least one, with different ids.
-        detector: shared by all sources; used by one thread.
+        detector: shared by all sources; used by as many threads at once as `n_parallel` and the settings say.
         tracker_factory: makes each source's own tracker from its StreamInfo; None = detection only.
         sinks: where results go.
         settings: capacities and limits.
@@ -94,7 +86,6 @@ class Runner:
         if len(set(names)) != len(names):
             raise UsageError(f"Runner: wanted sources with different ids, found {names}")
         self._sources = list(sources)
-        self._detector = detector
         self._tracker_factory = tracker_factory
         self._settings = settings or RunnerSettings()
         self._clock = clock or MonotonicClock()
@@ -108,12 +99,20 @@ class Runner:
         self._at_once = threading.Event()
         self._aborted = threading.Event()
         self._batcher = Batcher(self._settings.max_batch, self._settings.batch_wait_s)
-        self._detected: Channel[_Detected] = Channel(max(2, self._settings.max_batch), Policy.BLOCK)
+        self._detection = DetectStage(
+            detector,
+            self._batcher,
+            self._settings.detect_workers,
+            clock=self._clock,
+            statistics=self.statistics,
+            drop=self._drop,
+            on_error=self._stage_failed,
+        )
         self._lines = [self._make_line(binding) for binding in sinks]
         self._pumped = [line for line in self._lines if line.binding.sink.needs_main_thread]
         self._workers = [
             *(Worker(f"source:{s.source_id}", self._reader(s), self._source_failed) for s in self._sources),
-            Worker("detect", self._detect_loop, self._stage_failed),
+            *self._detection.workers,
             Worker("track", self._track_loop, self._stage_failed),
             *(line.worker for line in self._lines if line not in self._pumped),
         ]
@@ -225,12 +224,12 @@ class Runner:
         for source in self._sources:
             source.interrupt()
         self._drop(self._batcher.abort())
-        self._drop(item.frame for item in self._detected.abort())
+        self._drop(self._detection.abort())
         for line in self._lines:
             line.abort()
 
-    def _drop(self, frames: Iterable[Frame]) -> None:
-        reason = "failed" if self._first_error else "stopped"
+    def _drop(self, frames: Iterable[Frame], failed: bool = False) -> None:
+        reason = "failed" if failed or self._first_error else "stopped"
         for frame in frames:
             self.ledger.dropped(frame.source_id, reason)
 
@@ -270,6 +269,7 @@ class Runner:
     def _intake(self, info: StreamInfo) -> Channel[Frame]:
         """A channel for a source that has opened: its kind fixes the policy."""
         if info.is_live:
+            self._detection.yield_to_live()
             channel: Channel[Frame] = Channel(1, Policy.NEWEST, self._batcher.changed)
         else:
             channel = Channel(self._settings.recorded_capacity, Policy.BLOCK, self._batcher.changed)
@@ -300,40 +300,11 @@ class Runner:
             if displaced is not None:
                 self.ledger.dropped(source.source_id, "newer")
 
-    def _detect_loop(self, worker: Worker) -> None:
-        try:
-            self._detector.warmup()
-            while batch := self._batcher.gather():
-                worker.at = batch[0]
-                waiting = deque(batch)
-                try:
-                    for item in self._detect(batch):
-                        self._detected.put(item)
-                        waiting.popleft()
-                except ChannelClosedError:
-                    self._drop(waiting)
-                    raise
-                except Exception:
-                    for frame in waiting:
-                        self.ledger.dropped(frame.source_id, "failed")
-                    raise
-        finally:
-            self._detected.close()
-
-    def _detect(self, batch: list[Frame]) -> Iterator[_Detected]:
-        dequeued_ns = begin_ns = self._clock.now_ns()
-        found = self._detector.detect(batch)
-        end_ns = self._clock.now_ns()
-        self.statistics.stage("detect").add(end_ns - begin_ns)
-        for frame, detections in zip(batch, found, strict=True):
-            self.statistics.stage("queue").add(dequeued_ns - frame.captured_ns)
-            yield _Detected(frame, detections, Timeline(frame.captured_ns, dequeued_ns, begin_ns, end_ns))
-
     def _track_loop(self, worker: Worker) -> None:
         trackers: dict[str, Tracker] = {}
         next_index: dict[str, int] = {}
         try:
-            while (item := self._detected.get()) is not None:
+            while (item := self._detection.detected.get()) is not None:
                 frame = worker.at = item.frame
                 try:
                     tracks = self._track(trackers, item)
@@ -348,7 +319,7 @@ class Runner:
             for line in self._lines:
                 line.end()
 
-    def _track(self, trackers: dict[str, Tracker], item: _Detected) -> Tracks:
+    def _track(self, trackers: dict[str, Tracker], item: DetectedFrame) -> Tracks:
         if self._tracker_factory is None:
             tracks = Tracks.empty()
         else:

@@ -21,6 +21,7 @@ class RunStatistics:
     def __init__(self, source_ids: Sequence[str]) -> None:
         self._lock = threading.Lock()
         self._stages: dict[str, Durations] = {}
+        self._n_threads: dict[str, int] = {}
         self._latency = {name: Durations() for name in source_ids}
         self._end_to_end = Durations()
         self._began_ns: int | None = None
@@ -41,6 +42,11 @@ class RunStatistics:
         """The durations of one stage; made on first use."""
         with self._lock:
             return self._stages.setdefault(name, Durations())
+
+    def set_threads(self, name: str, n_threads: int) -> None:
+        """How many threads work in a stage (1 where nothing is said): its share of busy time is per thread."""
+        with self._lock:
+            self._n_threads[name] = n_threads
 
     def emitted(self, source_id: str, latency_ns: int) -> None:
         """A result of a source went out `latency_ns` after its frame was captured."""
@@ -79,11 +85,14 @@ class RunStatistics:
         wall_ns = now_ns - (self._began_ns if self._began_ns is not None else now_ns)
         with self._lock:
             stages = dict(self._stages)
+            n_threads = dict(self._n_threads)
         waiting = {"queue", *(f"read:{name}" for name, info in infos.items() if info.is_live)}
         reports = {
             name: StageReport(
                 durations.over_run(),
-                None if name in waiting or not wall_ns else min(durations.total_ns / wall_ns, 1.0),
+                None
+                if name in waiting or not wall_ns
+                else min(durations.total_ns / wall_ns / n_threads.get(name, 1), 1.0),
             )
             for name, durations in stages.items()
         }

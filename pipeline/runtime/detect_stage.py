@@ -1,0 +1,131 @@
+"""Detection: one thread, or several where the detector can be called by several at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from pipeline.core.detections import Detections
+from pipeline.core.errors import StageError, UsageError
+from pipeline.core.frame import Frame
+from pipeline.core.protocols import Clock, Detector
+from pipeline.core.timeline import Timeline
+from pipeline.runtime.batcher import Batcher
+from pipeline.runtime.channel import Channel, Policy
+from pipeline.runtime.in_order import InOrder
+from pipeline.runtime.statistics import RunStatistics
+from pipeline.runtime.worker import Worker
+
+
+@dataclass(slots=True)
+class DetectedFrame:
+    """A frame on its way from the detector to its tracker."""
+
+    frame: Frame
+    detections: Detections
+    timeline: Timeline
+
+
+class DetectStage:
+    """Takes batches, detects, and hands the frames on in the order in which they were taken.
+
+    Args:
+        detector: called by `n_workers` threads at once.
+        batcher: where the frames come from.
+        n_workers: threads, or None for as many as the detector can serve (`n_parallel`, 1 where it does not say).
+            None also means one thread from the moment `yield_to_live` is called: a live source's newest frame is
+            looked at with all cores, not in half as many beside an older one.
+        clock: clock of the stamps.
+        statistics: gets the durations of `queue` and `detect`.
+        drop: counts frames that nobody will get; True where the detector failed on them.
+        on_error: gets the StageError of a thread that failed.
+
+    Attributes:
+        detected: what comes out.
+        workers: the threads, for the runner to start and join.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        batcher: Batcher,
+        n_workers: int | None,
+        *,
+        clock: Clock,
+        statistics: RunStatistics,
+        drop: Callable[[Iterable[Frame], bool], None],
+        on_error: Callable[[StageError], None],
+    ) -> None:
+        if n_workers is not None and n_workers < 1:
+            raise UsageError(f"Runner: wanted 1 detect worker or more, found {n_workers}")
+        n_started = n_workers or int(getattr(detector, "n_parallel", 1))
+        self._detector = detector
+        self._batcher = batcher
+        self._clock = clock
+        self._statistics = statistics
+        self._drop = drop
+        self._may_yield = n_workers is None
+        self._live = threading.Event()
+        self._lock = threading.Lock()
+        self._n_running = n_started
+        self._is_warm = False
+        self.detected: Channel[DetectedFrame] = Channel(max(2, batcher.max_batch), Policy.BLOCK)
+        self._order = InOrder(self._next_batch, self.detected, 2 * n_started, self._lose)
+        self.workers = [Worker("detect", self._loop(first=number == 0), on_error) for number in range(n_started)]
+        statistics.set_threads("detect", n_started)
+
+    def yield_to_live(self) -> None:
+        """A live source is there: go on with one thread, unless the number of threads was given."""
+        if self._may_yield:
+            self._live.set()
+            self._statistics.set_threads("detect", 1)
+
+    def abort(self) -> list[Frame]:
+        """Stop at once. Returns the frames that nobody will get."""
+        return [item.frame for item in (*self.detected.abort(), *self._order.abort())]
+
+    def _loop(self, *, first: bool) -> Callable[[Worker], None]:
+        def loop(worker: Worker) -> None:
+            try:
+                while first or not self._live.is_set():
+                    number, batch = self._order.take()
+                    if not batch:
+                        return
+                    worker.at = batch[0]
+                    self._order.done(number, self._detect(batch))
+            finally:
+                self._leave()
+
+        return loop
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._n_running -= 1
+            is_last = self._n_running == 0
+        if is_last:
+            self.detected.close()
+
+    def _next_batch(self) -> list[Frame]:
+        if not self._is_warm:
+            self._detector.warmup()
+            self._is_warm = True
+        return self._batcher.gather()
+
+    def _detect(self, batch: list[Frame]) -> list[DetectedFrame]:
+        dequeued_ns = begin_ns = self._clock.now_ns()
+        try:
+            found = self._detector.detect(batch)
+            end_ns = self._clock.now_ns()
+            timelines = [Timeline(frame.captured_ns, dequeued_ns, begin_ns, end_ns) for frame in batch]
+            items = [DetectedFrame(*parts) for parts in zip(batch, found, timelines, strict=True)]
+        except Exception:
+            self._drop(batch, True)
+            raise
+        self._statistics.stage("detect").add(end_ns - begin_ns)
+        for frame in batch:
+            self._statistics.stage("queue").add(dequeued_ns - frame.captured_ns)
+        return items
+
+    def _lose(self, items: Iterable[DetectedFrame]) -> None:
+        self._drop((item.frame for item in items), False)
