@@ -22,6 +22,9 @@ from pipeline.core.whole_file import write_whole
 OPSET = 17
 """Operators of 2022: TensorRT 8.5, ONNX Runtime 1.12 and OpenVINO 2022.3 have them, and all later ones."""
 
+WRITER = 1
+"""Counts the changes of what is written, so that kept files of an earlier one are made anew."""
+
 INPUT = "images"
 TENSORRT_OUTPUTS = ("num_dets", "det_boxes", "det_scores", "det_classes")
 
