@@ -181,7 +181,7 @@ def open_session(path: Path, config: OnnxRuntimeConfig) -> Any:
         CheckpointError: it cannot load the file.
         BackendError: the device is not there.
     """
-    onnxruntime = _import_onnxruntime()
+    onnxruntime = import_onnxruntime()
     providers = _providers(config.device, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -200,7 +200,16 @@ def open_session(path: Path, config: OnnxRuntimeConfig) -> Any:
     return session
 
 
-def _import_onnxruntime() -> Any:
+def import_onnxruntime() -> Any:
+    """The package `onnxruntime`, told to send nothing to its maker.
+
+    Official builds report events of every process that loads them; what runs on people's cameras must not, unless the
+    user has decided otherwise. The variable counts only before the first import.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:
@@ -209,7 +218,7 @@ def _import_onnxruntime() -> Any:
 
 
 def _on_cpu(device: str) -> bool:
-    return _providers(device, _import_onnxruntime().get_available_providers())[0][0] == "CPUExecutionProvider"
+    return _providers(device, import_onnxruntime().get_available_providers())[0][0] == "CPUExecutionProvider"
 
 
 def _providers(device: str, available: list[str]) -> list[tuple[str, dict[str, Any]]]:

@@ -2,34 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from detector.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeConfig, _provider
-from detector.checkpoint import load_checkpoint
+from detector.backends import Precision
+from detector.backends.eager import EagerBackend, EagerConfig
+from detector.backends.onnxruntime import (
+    OnnxRuntimeBackend,
+    OnnxRuntimeConfig,
+    _providers,
+    import_onnxruntime,
+    open_onnxruntime,
+)
+from detector.checkpoint import load_checkpoint, save_checkpoint
+from detector.models import build_model
+from detector.open_network import Wanted
 from detector.preprocess import to_planes
 from pipeline.core.errors import BackendError, CheckpointError, MissingExtraError
 from pipeline.core.protocols import Backend
 
 
-def make_onnx(path: Path, shape_in: list[int | str], shape_out: list[int]) -> Path:
-    """A file with one input that is ignored and one output of zeros."""
+def make_onnx(
+    path: Path,
+    shape_in: list[int | str],
+    shape_out: list[int],
+    values: object = None,
+    **metadata: str,
+) -> Path:
+    """A file with one input that is ignored and one output of constants (default: zeros)."""
     onnx = pytest.importorskip("onnx")
     helper, kinds = onnx.helper, onnx.TensorProto
-    shape = helper.make_tensor("shape", kinds.INT64, [len(shape_out)], shape_out)
-    node = helper.make_node("ConstantOfShape", ["shape"], ["output"])
+    constant = np.zeros(shape_out, np.float32) if values is None else np.array(values, np.float32)
+    node = helper.make_node("Identity", ["constant"], ["output"])
     graph = helper.make_graph(
         [node],
         "g",
         [helper.make_tensor_value_info("images", kinds.FLOAT, shape_in)],
         [helper.make_tensor_value_info("output", kinds.FLOAT, shape_out)],
-        [shape],
+        [onnx.numpy_helper.from_array(constant, "constant")],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 9
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, metadata)
     onnx.save(model, path)
     return path
 
@@ -97,16 +115,97 @@ def test_fewer_images_than_a_fixed_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape_in", "shape_out"),
     [
-        ([1, 3, 64, 64], [1, 252, 8]),
+        ([1, 3, 64, 64], [1, 253, 8]),
         ([1, 3, 64, 64], [1, 84, 5]),
         ([1, 1, 64, 64], [1, 84, 8]),
-        ([1, 3, 64, "w"], [1, 84, 8]),
+        ([1, 8, 84], [1, 84, 8]),
     ],
 )
 def test_files_of_other_networks_are_refused(tmp_path: Path, shape_in: list[int | str], shape_out: list[int]) -> None:
     pytest.importorskip("onnxruntime")
-    with pytest.raises(CheckpointError, match="wanted a YOLOX file as its authors publish them"):
+    with pytest.raises(CheckpointError, match="wanted a file that `tracklight export` wrote, one of YOLOX") as caught:
         OnnxRuntimeBackend(make_onnx(tmp_path / "x.onnx", shape_in, shape_out), OnnxRuntimeConfig(device="cpu"))
+    assert str(shape_out) in str(caught.value)
+
+
+@pytest.mark.parametrize(("rows", "side"), [(252, 64), (1020, 128)])
+def test_a_foreign_yolov7_file(tmp_path: Path, rows: int, side: int) -> None:
+    """Three anchors per cell of three or four levels, decoded; names as other exporters write them."""
+    pytest.importorskip("onnxruntime")
+    path = make_onnx(
+        tmp_path / "x.onnx", [1, 3, side, side], [1, rows, 8], names="{0: 'a', 1: 'b', 2: 'c'}", stride="32"
+    )
+    backend = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
+    spec = backend.io_spec
+    assert (spec.output, spec.fixed_hw, spec.max_batch, spec.stride) == ("candidates", (side, side), 1, 32)
+    assert (backend.class_names, backend.preprocess) == (("a", "b", "c"), "yolov7")
+    assert backend.infer(pictures(1, side)).tolist() == [[[0.0] * 8] * rows]
+
+
+def test_a_foreign_file_of_any_size(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    path = make_onnx(tmp_path / "x.onnx", ["batch", 3, "h", "w"], [1, 10, 85], imgsz="[416, 320]", names="['x', ")
+    backend = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
+    assert (backend.io_spec.fixed_hw, backend.io_spec.stride, backend.input_hw) == (None, 64, (416, 320))
+    assert backend.class_names[0] == "person"
+
+
+def test_names_that_do_not_fit(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    path = make_onnx(tmp_path / "x.onnx", [1, 3, 64, 64], [1, 252, 8], names="['a', 'b']")
+    with pytest.raises(CheckpointError, match="its output has 3 classes, but its metadata name 2"):
+        OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
+
+
+def test_a_foreign_file_with_suppression(tmp_path: Path) -> None:
+    """Rows of all pictures together: picture, xyxy, class, confidence."""
+    pytest.importorskip("onnxruntime")
+    rows = [[1, 1, 2, 3, 4, 5, 0.5], [1, 2, 3, 4, 5, 6, 0.75], [0, 9, 9, 10, 10, 1, 0.25]]
+    path = make_onnx(tmp_path / "x.onnx", [3, 3, 64, 64], [3, 7], values=rows)
+    backend = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
+    assert backend.io_spec.output == "boxes"
+    assert backend.infer(pictures(2, 64)).tolist() == [
+        [[9, 9, 10, 10, 0.25, 1], [0] * 6],
+        [[2, 3, 4, 5, 0.75, 6], [1, 2, 3, 4, 0.5, 5]],
+    ]
+
+
+def test_weights_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    monkeypatch.setenv("TRACKLIGHT_CACHE", str(tmp_path / "cache"))
+    torch.manual_seed(0)
+    model = build_model("yolov7-nano", num_classes=2).eval()
+    weights = tmp_path / "small.safetensors"
+    save_checkpoint(weights, model, ("cat", "dog"))
+    images = torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8)
+    wanted = EagerBackend(model, EagerConfig(device="cpu")).infer(images)
+    opened = open_onnxruntime(weights, Wanted(backend="onnxruntime", device="cpu"))
+    assert (opened.class_names, opened.preprocess) == (("cat", "dog"), "yolov7")
+    assert (opened.backend.io_spec.output, opened.backend.precision) == ("maps", "fp32")
+    torch.testing.assert_close(opened.backend.infer(images), wanted, atol=1e-4, rtol=1e-4)
+    (kept,) = (tmp_path / "cache").rglob("small.onnx")
+    before = kept.stat().st_mtime_ns
+    open_onnxruntime(weights, Wanted(backend="onnxruntime", device="cpu", precision="fp32"))
+    assert kept.stat().st_mtime_ns == before
+    with pytest.raises(BackendError, match="wanted fp16, found a file that computes in fp32"):
+        open_onnxruntime(kept, Wanted(device="cpu", precision="fp16"))
+
+
+@pytest.mark.parametrize(
+    ("precision", "message"), [("int8", "--precision int8 --data"), ("bf16", "does not compute"), ("fp16", "CPU")]
+)
+def test_precisions_that_weights_cannot_have(tmp_path: Path, precision: Precision, message: str) -> None:
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(BackendError, match=message):
+        open_onnxruntime(tmp_path / "x.safetensors", Wanted(device="cpu", precision=precision))
+
+
+def test_nothing_is_sent_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxruntime")
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    import_onnxruntime()
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_no_onnx_file(tmp_path: Path) -> None:
@@ -123,24 +222,45 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         OnnxRuntimeBackend(tmp_path / "x.onnx")
 
 
+CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
+
+
 @pytest.mark.parametrize(
-    ("device", "available", "wanted"),
+    ("device", "available", "names", "index"),
     [
-        ("auto", ["CPUExecutionProvider"], ("CPUExecutionProvider", {})),
-        ("auto", ["CUDAExecutionProvider", "CPUExecutionProvider"], ("CUDAExecutionProvider", {"device_id": 0})),
-        ("cpu", ["CUDAExecutionProvider", "CPUExecutionProvider"], ("CPUExecutionProvider", {})),
-        ("cuda:2", ["CUDAExecutionProvider"], ("CUDAExecutionProvider", {"device_id": 2})),
-        ("1", ["CUDAExecutionProvider"], ("CUDAExecutionProvider", {"device_id": 1})),
+        ("auto", [CPU], [CPU], None),
+        ("auto", [CUDA, CPU], [CUDA, CPU], 0),
+        ("cpu", [CUDA, CPU], [CPU], None),
+        ("cuda:2", [CUDA], [CUDA, CPU], 2),
+        ("1", [CUDA], [CUDA, CPU], 1),
+        ("tensorrt:1", [TENSORRT, CUDA], [TENSORRT, CUDA, CPU], 1),
     ],
 )
-def test_providers(device: str, available: list[str], wanted: object) -> None:
-    assert _provider(device, available) == wanted
+def test_providers(
+    device: str,
+    available: list[str],
+    names: list[str],
+    index: int | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRACKLIGHT_CACHE", str(tmp_path))
+    found = _providers(device, available)
+    assert [name for name, _ in found] == names
+    assert all(options["device_id"] == index for name, options in found if name != CPU)
 
 
 @pytest.mark.parametrize(
     ("device", "message"),
-    [("cuda", "wanted 'cuda', but this ONNX Runtime has CPUExecutionProvider only"), ("gpu", "wanted auto, cpu, cuda")],
+    [
+        ("cuda", "wanted 'cuda', but this ONNX Runtime has CPUExecutionProvider only"),
+        ("tensorrt", "wanted 'tensorrt', but this ONNX Runtime has"),
+        ("gpu", "wanted auto, cpu, cuda"),
+        ("cuda:x", "wanted auto, cpu, cuda"),
+        ("cudax", "wanted auto, cpu, cuda"),
+        ("", "wanted auto, cpu, cuda"),
+    ],
 )
 def test_no_fall_back_to_the_cpu(device: str, message: str) -> None:
     with pytest.raises(BackendError, match=message):
-        _provider(device, ["CPUExecutionProvider"])
+        _providers(device, [CPU])
