@@ -31,8 +31,8 @@ class RtspConfig:
     url: str = Field(repr=False, description="where to push to, rtsp://user:password@host:port/path")
     crf: int = Field(default=23, ge=0, le=51, description="constant quality; lower is better and larger")
     bitrate_kbps: int | None = Field(default=None, ge=10, description="mean bit rate (kbit/s) instead of crf")
-    preset: Preset = Field(default="veryfast", description="speed of encoding against size")
-    threads: int = Field(default=0, ge=0, le=64, description="encoder threads; 0 = one per core")
+    preset: Preset = Field(default="auto", description="speed of encoding against size; auto = fast and small enough")
+    threads: int = Field(default=0, ge=0, le=64, description="encoder threads; 0 = one for every two cores")
     timeout_s: float = Field(default=5.0, gt=0, le=60, description="longest wait for the server (s)")
     draw: DrawConfig = Field(default_factory=DrawConfig, description="what is drawn")
 
@@ -118,7 +118,7 @@ class _Push:
     def send(self, result: FrameResult, annotator: Annotator) -> None:
         if self._container is None or self._relay.broken():
             raise self._failure(None)
-        picture = self._size.fit(annotator.draw(result))
+        picture = self._encoder.convert(self._size.fit(annotator.draw(result)))
         try:
             ticks = self._times.ticks(result.frame)
             self._container.mux(self._encoder.encode(picture, ticks, self._duration_ticks))

@@ -47,8 +47,8 @@ class VideoFileConfig:
     codec: Codec = Field(default="h264", description="video codec")
     crf: int = Field(default=23, ge=0, le=51, description="constant quality; lower is better and larger")
     bitrate_kbps: int | None = Field(default=None, ge=10, description="mean bit rate (kbit/s) instead of crf")
-    preset: Preset = Field(default="veryfast", description="speed of encoding against size")
-    threads: int = Field(default=0, ge=0, le=64, description="encoder threads; 0 = one per core")
+    preset: Preset = Field(default="auto", description="speed of encoding against size; auto = fast and small enough")
+    threads: int = Field(default=0, ge=0, le=64, description="encoder threads; 0 = one for every two cores")
     draw: DrawConfig = Field(default_factory=DrawConfig, description="what is drawn")
 
 
@@ -120,7 +120,7 @@ class _Recording:
         self._size = PictureSize(shape_hw, str(config.path))
         fps = info.declared_fps or _ASSUMED_FPS
         self._duration_ticks = round(TICKS_PER_S / fps)
-        self._pending: tuple[ImageArray, int] | None = None
+        self._pending: tuple[av.VideoFrame, int] | None = None
         self._container: OutputContainer | None = None
         settings = EncoderSettings(
             codec=config.codec,
@@ -142,7 +142,7 @@ class _Recording:
         if self._container is None:
             raise SinkError(f"{self._path}: wanted to write {result.frame}, found the file closed")
         ticks = self._times.ticks(result.frame)
-        before, self._pending = self._pending, (self._size.fit(picture), ticks)
+        before, self._pending = self._pending, (self._encoder.convert(self._size.fit(picture)), ticks)
         if before is not None:
             self._duration_ticks = ticks - before[1]
             self._encode(self._container, before)
@@ -160,7 +160,7 @@ class _Recording:
             raise self._give_up(error) from error
         self._container = None
 
-    def _encode(self, container: OutputContainer, pending: tuple[ImageArray, int]) -> None:
+    def _encode(self, container: OutputContainer, pending: tuple[av.VideoFrame, int]) -> None:
         picture, ticks = pending
         try:
             container.mux(self._encoder.encode(picture, ticks, self._duration_ticks))

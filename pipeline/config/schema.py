@@ -23,7 +23,7 @@ class RuntimeSettings(BaseModel):
         default=None,
         ge=1,
         le=64,
-        description="threads that call the detector; null = as many as its backend serves at once, one for live sources",
+        description="threads that call the detector; null = what its backend serves at once, one for live sources",
     )
     drain_s: float = Field(
         default=10.0, gt=0, description="after Ctrl-C, how long frames already read may take to be written (s)"
