@@ -49,7 +49,7 @@ def decode_yolox(outputs: torch.Tensor, input_hw: tuple[int, int], strides: Sequ
     height, width = input_hw
     cells = [(_grid(height // s, width // s, outputs.device).view(-1, 2), s) for s in strides]
     grid = torch.cat([grid for grid, _ in cells])
-    stride = torch.cat([torch.full((len(grid), 1), float(s), device=outputs.device) for grid, s in cells])
+    stride = torch.cat([torch.full_like(grid[:, :1], s) for grid, s in cells])
     centre = (outputs[..., :2] + grid) * stride
     size = outputs[..., 2:4].exp() * stride
     return torch.cat((centre, size, outputs[..., 4:]), -1)

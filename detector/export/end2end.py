@@ -29,9 +29,15 @@ class GraphNms:
     max_det: int = Field(default=300, ge=1, description="most boxes per image, and rows of the output")
 
 
-def add_decoding(
-    graph: OnnxGraph, maps: Sequence[str], head: HeadSpec, fixed_hw: tuple[int, int] | None, *, objectness_only: bool
-) -> str:
+def objectness_only(head: HeadSpec) -> bool:
+    """Whether the class column of candidates is 1, so that the product of both is the objectness.
+
+    YOLOv7 networks with one class do not train their class output, and YOLOv7's program does not look at it.
+    """
+    return head.family == "yolov7" and head.num_classes == 1
+
+
+def add_decoding(graph: OnnxGraph, maps: Sequence[str], head: HeadSpec, fixed_hw: tuple[int, int] | None) -> str:
     """Add what makes candidates of logits; see detector.postprocess.decode_maps.
 
     Args:
@@ -39,7 +45,6 @@ def add_decoding(
         maps: per level, float32 (b, na * (5 + nc), ny, nx).
         head: how they are read.
         fixed_hw: height and width of the input, px, or None where they are open.
-        objectness_only: the class column of a network with one class is 1, so that the product is the objectness.
 
     Returns:
         Name of the candidates, float32 (b, k, 5 + nc): cx, cy, w, h px, objectness, classes.
@@ -52,7 +57,7 @@ def add_decoding(
         xy, wh, scores = graph.add_multiple("Split", [flat, graph.ints(2, 2, 1 + head.num_classes)], 3, axis=2)
         grid = _grid(graph, logits, cells)
         scores = graph.add("Sigmoid", scores)
-        if objectness_only:
+        if objectness_only(head):
             objectness = graph.add("Slice", scores, graph.ints(0), graph.ints(1), graph.ints(2))
             scores = graph.add("Concat", objectness, graph.filled_like(objectness, 1), axis=2)
         boxes = _boxes_yolox if head.family == "yolox" else _boxes_yolov7

@@ -108,8 +108,7 @@ def _add_outputs(graph: OnnxGraph, maps: Sequence[str], header: ExportHeader, nm
             sides = _cells(header, stride) or (f"height_{stride}", f"width_{stride}")
             graph.output(value, f"maps_{level}", np.float32, (batch, channels, *sides))
         return
-    one_class = header.preprocess == "yolov7" and head.num_classes == 1
-    candidates = add_decoding(graph, maps, head, header.fixed_hw, objectness_only=one_class)
+    candidates = add_decoding(graph, maps, head, header.fixed_hw)
     count = _num_candidates(header)
     if header.output == "candidates":
         graph.output(candidates, "candidates", np.float32, (batch, count or "candidates", 5 + head.num_classes))
