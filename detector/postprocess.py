@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from detector import box_kernels
 from detector.decode import decode_yolov7, decode_yolox
 from detector.head_spec import HeadSpec
-from detector.nms import Kept, NmsSettings, non_max_suppression
+from detector.nms import Kept, NmsSettings, suppress_each
+from detector.torch_boxes import candidates_of_maps
 
 
 def boxes_of_maps(maps: Sequence[torch.Tensor], head: HeadSpec, settings: NmsSettings) -> list[Kept]:
@@ -20,7 +22,10 @@ def boxes_of_maps(maps: Sequence[torch.Tensor], head: HeadSpec, settings: NmsSet
         head: how they are read.
         settings: thresholds and limits.
     """
-    return non_max_suppression(decode_maps(maps, head), settings)
+    if maps[0].is_cuda:
+        return suppress_each(candidates_of_maps(maps, head, settings), settings)
+    arrays = [level.detach().float().numpy() for level in maps]
+    return [Kept(*boxes) for boxes in box_kernels.DEFAULT.boxes_of_maps(arrays, head, settings)]
 
 
 def decode_maps(maps: Sequence[torch.Tensor], head: HeadSpec) -> torch.Tensor:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector.nms import Kept, NmsSettings, _choose, _thin_out, non_max_suppression
+from detector import box_kernels
+from detector.nms import Kept, NmsSettings, non_max_suppression, suppress_each
+from detector.torch_boxes import candidates_of_rows
 from pipeline.core.boxes import iou_matrix
 from pipeline.core.errors import ShapeError
+
+BUILDS = ["torch"] + (["cython"] if box_kernels.BACKEND == "cython" else [])
+
+
+@pytest.fixture(autouse=True, params=BUILDS)
+def build(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every test runs on every build of the inner loops that there is here."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(box_kernels, "DEFAULT", box_kernels.load_kernels(request.param))
+        yield request.param
 
 
 def table(kept: Kept) -> np.ndarray:
@@ -95,9 +108,9 @@ def test_yolox_reference(reference_dir: Path) -> None:
             np.testing.assert_allclose(found[np.lexsort(found.T)], rows[np.lexsort(rows.T)], atol=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.integers(0, 120), st.integers(2, 6), st.sampled_from([0.0, 0.3, 0.65]))
-def test_equals_a_plain_loop(seed: int, rows: int, num_classes: int, iou_thres: float) -> None:
+def test_equals_a_plain_loop(build: str, seed: int, rows: int, num_classes: int, iou_thres: float) -> None:
     predictions = random_predictions(seed, rows, num_classes)
     kept = non_max_suppression(predictions[None], NmsSettings(conf_thres=0.1, iou_thres=iou_thres))[0]
     wanted = plain_loop(predictions, 0.1, iou_thres)
@@ -221,24 +234,16 @@ def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
         non_max_suppression(np.zeros(shape, np.float32), NmsSettings())
 
 
-@pytest.mark.parametrize("agnostic", [False, True])
-def test_the_path_for_the_gpu_keeps_the_same_boxes(agnostic: bool) -> None:
-    """Its arithmetic, with a plain loop in the place of torchvision's kernel, which loads beside a CUDA torch only."""
-
-    def greedy(xyxy: torch.Tensor, scores: torch.Tensor, iou_thres: float) -> torch.Tensor:
-        boxes = xyxy.numpy()
-        kept: list[int] = []
-        for row in torch.argsort(scores, descending=True, stable=True).tolist():
-            if not kept or iou_matrix(boxes[[row]], boxes[kept]).max() <= iou_thres:
-                kept.append(row)
-        return torch.tensor(kept)
-
-    predictions = random_predictions(5, 900, 4)
-    options = NmsSettings(conf_thres=0.05, agnostic=agnostic, max_det=50)
-    thinned = _thin_out(_choose(torch.from_numpy(predictions), options), options, greedy)
-    kept = non_max_suppression(predictions[None], options)[0]
-    assert thinned.class_id.tolist() == kept.class_id.tolist()
-    assert thinned.confidence.tolist() == kept.confidence.tolist()
+@pytest.mark.parametrize("options", [{}, {"agnostic": True}, {"multi_label": True}, {"class_ids": (1, 3)}])
+def test_the_path_for_the_gpu_keeps_the_same_boxes(options: dict[str, Any]) -> None:
+    """Candidates are picked for the whole batch on the device; here that is the CPU."""
+    batch = torch.from_numpy(np.stack([random_predictions(seed, 900, 4) for seed in range(3)]))
+    batch[1, :, 4] = 0
+    chosen = NmsSettings(conf_thres=0.3, max_det=50, **options)
+    picked = suppress_each(candidates_of_rows(batch, chosen), chosen)
+    for one, other in zip(picked, non_max_suppression(batch, chosen), strict=True):
+        np.testing.assert_array_equal(table(one), table(other))
+    assert [len(kept.xyxy) for kept in picked] == [50, 0, 50]
 
 
 @pytest.mark.gpu
