@@ -1,0 +1,110 @@
+"""Two results side by side: ratios, and whether they are more than noise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.benchmark.campaign import FORMAT, each_result
+from pipeline.benchmark.figures import Spread, Verdict, verdict
+from pipeline.benchmark.table import spread_of
+from pipeline.core.errors import UsageError
+
+HIGHER_IS_BETTER = {"frames_per_s": True, "p50_ms": False, "p99_ms": False, "cpu_s_per_frame": False}
+"""The figures that are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One figure of one stage in both results.
+
+    Attributes:
+        what: shared, detector or end to end.
+        label: the configuration.
+        stage: the stage.
+        figure: name of the figure.
+        old: in the first file.
+        new: in the second file.
+        ratio: new over old, of the medians.
+        verdict: whether the difference is more than noise.
+    """
+
+    what: str
+    label: str
+    stage: str
+    figure: str
+    old: Spread
+    new: Spread
+    ratio: float
+    verdict: Verdict
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """A file that `bench` wrote.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: wanted a result of `tracklight bench`: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: wanted a result of `tracklight bench` (bench.json), found no JSON") from error
+    found = document.get("format") if isinstance(document, dict) else None
+    if found != FORMAT or not isinstance(document.get("results"), list):
+        raise UsageError(
+            f"{path}: wanted a result of `tracklight bench` of format {FORMAT}, found format {found}; measure again"
+        )
+    return dict(document)
+
+
+def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Comparison]:
+    """Every figure that both have, in the order of the new one."""
+    before = {key: figure for *key_parts, figure in _figures(old) if (key := tuple(key_parts))}
+    compared = []
+    for *key_parts, figure in _figures(new):
+        key = tuple(key_parts)
+        if key in before and before[key].median:
+            what, label, stage, name = key
+            sign = verdict(figure, before[key], higher_is_better=HIGHER_IS_BETTER[name])
+            ratio = figure.median / before[key].median
+            compared.append(Comparison(what, label, stage, name, before[key], figure, ratio, sign))
+    return compared
+
+
+def left_out(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What only one of them has."""
+    names = [dict.fromkeys(f"{what}: {label}" for what, label, *_ in _figures(document)) for document in (old, new)]
+    return [
+        *(f"only in the first: {name}" for name in names[0] if name not in names[1]),
+        *(f"only in the second: {name}" for name in names[1] if name not in names[0]),
+    ]
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Facts that make ratios of two results doubtful, each in one line."""
+    lines = []
+    for name in ("cpu", "usable_cores", "gpu"):
+        first, second = old["machine"].get(name), new["machine"].get(name)
+        if first != second:
+            lines.append(f"different {name.replace('_', ' ')}: {first} and {second}")
+    if old["clip"] != new["clip"]:
+        lines.append(f"different clips: {old['clip']['name']} and {new['clip']['name']}")
+    versions = old["machine"].get("versions", {}), new["machine"].get("versions", {})
+    for package in sorted(versions[0].keys() | versions[1].keys()):
+        first, second = (one.get(package, "none") for one in versions)
+        if first != second:
+            lines.append(f"different {package}: {first} and {second}")
+    return lines
+
+
+def _figures(document: dict[str, Any]) -> Iterator[tuple[str, str, str, str, Spread]]:
+    for what in ("shared", "detector", "end to end"):
+        for label, result in each_result(document, what):
+            for stage, figures in result["stages"].items():
+                for name in HIGHER_IS_BETTER:
+                    yield what, label, stage, name, spread_of(figures[name])
