@@ -55,10 +55,9 @@ def iou_cost(a: RealArray, b: RealArray, extent_px: float) -> RealArray:
         extent_px: 0: corners are points of the plane. 1: corners are pixel indices and both belong to the box, as in
             ByteTrack's code; boxes that only touch then overlap.
     """
-    left_top = np.maximum(a[:, None, :2], b[None, :, :2])
-    right_bottom = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    size = np.maximum(right_bottom - left_top + extent_px, 0)
-    intersection = size[..., 0] * size[..., 1]
+    width = np.minimum(a[:, None, 2], b[:, 2]) - np.maximum(a[:, None, 0], b[:, 0]) + extent_px
+    height = np.minimum(a[:, None, 3], b[:, 3]) - np.maximum(a[:, None, 1], b[:, 1]) + extent_px
+    intersection = np.maximum(width, 0) * np.maximum(height, 0)
     area_a = (a[:, 2] - a[:, 0] + extent_px) * (a[:, 3] - a[:, 1] + extent_px)
     area_b = (b[:, 2] - b[:, 0] + extent_px) * (b[:, 3] - b[:, 1] + extent_px)
     union = area_a[:, None] + area_b[None, :] - intersection
