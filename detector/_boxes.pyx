@@ -462,16 +462,14 @@ cdef inline void decode(
             <float>exp(<double>h) * level.stride,
         )
         return
+    x = sigmoid(x) * 2
+    y = sigmoid(y) * 2
     w = sigmoid(w) * 2
     h = sigmoid(h) * 2
-    place(
-        found,
-        first,
-        (sigmoid(x) * 2 - <float>0.5 + column) * level.stride,
-        (sigmoid(y) * 2 - <float>0.5 + row) * level.stride,
-        w * w * anchor[0],
-        h * h * anchor[1],
-    )
+    # In float32 at each step, as PyTorch does it.
+    x -= 0.5
+    y -= 0.5
+    place(found, first, (x + column) * level.stride, (y + row) * level.stride, w * w * anchor[0], h * h * anchor[1])
 
 
 cdef finish(Found* found, const Rules* rules):

@@ -174,7 +174,7 @@ def _pick(n_images: int, places: _Places, settings: NmsSettings) -> list[Candida
     host = host[wanted]
     return [
         Candidates(np.ascontiguousarray(part[:, :4]), part[:, 4].copy(), part[:, 5].astype(np.int64))
-        for part in np.split(host, np.searchsorted(host[:, 6], np.arange(1, n_images)))
+        for part in np.split(host, np.searchsorted(host[:, 6], np.arange(1, n_images + 1)))[:n_images]
     ]
 
 
