@@ -61,7 +61,7 @@ def measure(plan: Plan, say: Say, do: Do = run_job) -> dict[str, Any]:
     for turn in range(plan.repeats):
         # There and back again: a machine that gets slower and slower favours neither the first nor the last.
         for what, configuration in jobs if turn % 2 == 0 else reversed(jobs):
-            if configuration in reasons:
+            if configuration is not None and configuration in reasons:
                 continue
             say(f"round {turn + 1} of {plan.repeats}: {what}{f', {configuration.label}' if configuration else ''}")
             try:
@@ -73,7 +73,7 @@ def measure(plan: Plan, say: Say, do: Do = run_job) -> dict[str, Any]:
     results = [
         _result(what, configuration, prepared.get(configuration) if configuration else None, kept[what, configuration])
         for what, configuration in jobs
-        if configuration not in reasons
+        if configuration is None or configuration not in reasons
     ]
     return {
         "format": FORMAT,
@@ -86,12 +86,10 @@ def measure(plan: Plan, say: Say, do: Do = run_job) -> dict[str, Any]:
     }
 
 
-def _prepare(
-    plan: Plan, say: Say, do: Do
-) -> tuple[dict[Configuration, Measured], dict[Configuration | None, str]]:
+def _prepare(plan: Plan, say: Say, do: Do) -> tuple[dict[Configuration, Measured], dict[Configuration, str]]:
     """Every configuration opened once: what those that can run are, and why the others cannot."""
     prepared: dict[Configuration, Measured] = {}
-    reasons: dict[Configuration | None, str] = {}
+    reasons: dict[Configuration, str] = {}
     for k, configuration in enumerate(plan.configurations, 1):
         say(f"opening {k} of {len(plan.configurations)}: {configuration.label}")
         try:

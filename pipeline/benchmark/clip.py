@@ -75,7 +75,7 @@ def make_clip(path: Path, n_frames: int, shape_hw: tuple[int, int] = MADE_HW) ->
     coarse = rng.integers(60, 180, (max(height // 24, 1), max(width // 24, 1), 3), np.uint8)
     ground = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     grain = rng.integers(0, 24, ground.shape, np.uint8)
-    ground = cv2.add(np.asarray(ground, np.uint8), grain)
+    ground = np.add(ground, grain, dtype=np.uint8)
     start, speed = rng.uniform(0.1, 0.9, (12, 2)), rng.uniform(-0.01, 0.01, (12, 2))
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=MADE_FPS, options={"preset": "veryfast", "crf": "23"})

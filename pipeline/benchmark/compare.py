@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pipeline.benchmark.campaign import FORMAT, each_result
+from pipeline.benchmark.configuration import What
 from pipeline.benchmark.figures import Spread, Verdict, verdict
 from pipeline.benchmark.table import spread_of
 from pipeline.core.errors import UsageError
@@ -64,10 +65,9 @@ def read_document(path: Path) -> dict[str, Any]:
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Comparison]:
     """Every figure that both have, in the order of the new one."""
-    before = {key: figure for *key_parts, figure in _figures(old) if (key := tuple(key_parts))}
+    before = dict(_figures(old))
     compared = []
-    for *key_parts, figure in _figures(new):
-        key = tuple(key_parts)
+    for key, figure in _figures(new):
         if key in before and before[key].median:
             what, label, stage, name = key
             sign = verdict(figure, before[key], higher_is_better=HIGHER_IS_BETTER[name])
@@ -78,7 +78,9 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[Comparison]:
 
 def left_out(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What only one of them has."""
-    names = [dict.fromkeys(f"{what}: {label}" for what, label, *_ in _figures(document)) for document in (old, new)]
+    names = [
+        dict.fromkeys(f"{what}: {label}" for (what, label, *_), _ in _figures(document)) for document in (old, new)
+    ]
     return [
         *(f"only in the first: {name}" for name in names[0] if name not in names[1]),
         *(f"only in the second: {name}" for name in names[1] if name not in names[0]),
@@ -102,9 +104,11 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _figures(document: dict[str, Any]) -> Iterator[tuple[str, str, str, str, Spread]]:
-    for what in ("shared", "detector", "end to end"):
+def _figures(document: dict[str, Any]) -> Iterator[tuple[tuple[str, str, str, str], Spread]]:
+    """Each figure by what was measured, configuration, stage and name."""
+    kinds: tuple[What, ...] = get_args(What)
+    for what in kinds:
         for label, result in each_result(document, what):
             for stage, figures in result["stages"].items():
                 for name in HIGHER_IS_BETTER:
-                    yield what, label, stage, name, spread_of(figures[name])
+                    yield (what, label, stage, name), spread_of(figures[name])

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pipeline.config.schema import Section
 
 What = Literal["shared", "detector", "end to end"]
-"""shared: the stages that no configuration changes. detector: preparation, network, boxes. end to end: video to video."""
+"""shared: stages that no configuration changes. detector: preparation, network, boxes. end to end: video to video."""
 
 SHARED_STAGES = ("decode", "track", "draw", "encode")
 DETECTOR_STAGES = ("preprocess", "inference", "postprocess")
@@ -75,13 +75,13 @@ class Job:
         what: what it measures; `prepare` only opens the network, so that conversions are paid for and faults are known.
         configuration: how the network runs; `shared` needs none.
         clip: video that frames are read from.
-        seconds: how long each measurement lasts.
+        seconds: how long each measurement lasts; None, for `end to end` only, to the end of the clip.
     """
 
     what: What | Literal["prepare"]
     configuration: Configuration | None
     clip: str
-    seconds: float
+    seconds: float | None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

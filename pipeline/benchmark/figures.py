@@ -108,8 +108,8 @@ def ratio_by_turns(values: Sequence[float], baseline: Sequence[float]) -> Spread
 def verdict(new: Spread, old: Spread, *, higher_is_better: bool) -> Verdict:
     """Whether `new` differs from `old` by more than both vary by themselves.
 
-    It does where their ranges do not meet and their medians are more than MIN_DIFFERENCE apart. Two equal things of five
-    repeats each get there once in 126 times, of three repeats once in ten.
+    It does where their ranges do not meet and their medians are more than MIN_DIFFERENCE apart. The ranges of two equal
+    things miss each other once in 126 times with five repeats each, and once in ten with three.
     """
     if min(new.n, old.n) < MIN_REPEATS:
         return "too few repeats"

@@ -16,7 +16,7 @@ from pipeline.config.build import tracker_factory
 from pipeline.core.arrays import ImageArray
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.detections import Detections
-from pipeline.core.errors import SourceError, UsageError
+from pipeline.core.errors import UsageError
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
 from pipeline.core.result import FrameResult
 from pipeline.core.timeline import Timeline

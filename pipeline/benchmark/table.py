@@ -59,7 +59,8 @@ def _table(title: str, columns: Sequence[str]) -> Table:
 
 
 def _shared(document: dict[str, Any]) -> Table:
-    table = _table("stages that no detector changes", ("stage", "p50 ms", "p95", "p99", "frames/s", "±", "CPU ms/frame"))
+    columns = ("stage", "p50 ms", "p95", "p99", "frames/s", "±", "CPU ms/frame")
+    table = _table("stages that no detector changes, each alone", columns)
     for _, result in each_result(document, "shared"):
         for stage in SHARED_STAGES:
             figures = result["stages"][stage]
@@ -68,7 +69,7 @@ def _shared(document: dict[str, Any]) -> Table:
 
 
 def _detectors(document: dict[str, Any]) -> Table:
-    columns = ("detector alone", "before", "network", "after", "p50 ms", "p95", "p99", "frames/s", "±", "times")
+    columns = ("configuration", "before", "network", "after", "p50 ms", "p95", "p99", "frames/s", "±", "times")
     table = _table("detector alone: ms a call", (*columns, "CPU ms/frame", "MB"))
     first: list[float] | None = None
     for label, result in each_result(document, "detector"):
@@ -82,8 +83,19 @@ def _detectors(document: dict[str, Any]) -> Table:
 
 
 def _end_to_end(document: dict[str, Any]) -> Table:
-    columns = ("video to video", "latency p50 ms", "p95", "p99", "frames/s", "±", "times", "CPU ms/frame", "cores", "MB")
-    table = _table("end to end: decode, detect, track, draw, encode, write", columns)
+    columns = (
+        "configuration",
+        "p50 ms",
+        "p95",
+        "p99",
+        "frames/s",
+        "±",
+        "times",
+        "CPU ms/frame",
+        "cores",
+        "MB",
+    )
+    table = _table("end to end: from decoding to the annotated video; ms from capture to result", columns)
     first: list[float] | None = None
     for label, result in each_result(document, "end to end"):
         whole, rates = result["stages"][END_TO_END], _rates(result, END_TO_END)

@@ -15,7 +15,7 @@ def cpu_s() -> float:
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory that this process ever held at once (MB of 10^6 bytes), or None where the system tells nothing."""
+    """The most memory that this process ever held at once (10^6 bytes), or None where the system tells nothing."""
     try:
         # Not ru_maxrss: on Linux a process inherits it from the one that started it.
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():

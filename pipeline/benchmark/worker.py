@@ -39,18 +39,23 @@ def do(job: Job) -> Measured:
         TracklightError: it cannot be done here.
     """
     clip = Path(job.clip)
+    if job.what == "end to end":
+        from pipeline.benchmark.end_to_end import measure_end_to_end
+
+        return measure_end_to_end(_configuration(job), clip, job.seconds)
+    if job.what == "prepare":
+        from pipeline.benchmark.detector_stages import prepare
+
+        return prepare(_configuration(job))
+    if job.seconds is None:
+        raise UsageError(f"bench: wanted seconds for the job {job.what!r}, found none")
     if job.what == "shared":
         from pipeline.benchmark.shared_stages import measure_shared_stages
 
         return measure_shared_stages(clip, job.seconds)
-    configuration = _configuration(job)
-    if job.what == "end to end":
-        from pipeline.benchmark.end_to_end import measure_end_to_end
+    from pipeline.benchmark.detector_stages import measure_detector
 
-        return measure_end_to_end(configuration, clip, job.seconds)
-    from pipeline.benchmark.detector_stages import measure_detector, prepare
-
-    return prepare(configuration) if job.what == "prepare" else measure_detector(configuration, clip, job.seconds)
+    return measure_detector(_configuration(job), clip, job.seconds)
 
 
 def _configuration(job: Job) -> Configuration:

@@ -41,9 +41,7 @@ def make_weights(clip: Path, target: Path, name: str = "yolov7-tiny", side_px: i
         _take_batch_statistics(model, planes)
         _scale_outputs(model, planes)
     text = "untrained: for measuring speed only (tests/benchmarks/stand_in_weights.py)"
-    save_checkpoint(
-        target, model, default_class_names(80), input_hw=(side_px, side_px), provenance={"made_from": text}
-    )
+    save_checkpoint(target, model, default_class_names(80), input_hw=(side_px, side_px), provenance={"made_from": text})
     return target
 
 
