@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import cv2
@@ -62,8 +63,7 @@ class Annotator:
         if self._config.trails and result.tracked:
             self._draw_trails(image, result, colors, line_px)
         if self._config.boxes:
-            for xyxy, color, predicted in zip(shown.xyxy, colors, shown.predicted.tolist(), strict=True):
-                _draw_box(image, xyxy, color, line_px, dashed=predicted)
+            _draw_boxes(image, shown, colors, line_px)
         self._draw_labels(image, shown, colors, text_px, line_px)
         return image
 
@@ -99,7 +99,10 @@ class Annotator:
         if text_px not in self._writers:
             self._writers[text_px] = LabelWriter(text_px)
         writer = self._writers[text_px]
-        layout = LabelLayout(image.shape[:2], len(shown))
+        layout = LabelLayout(image.shape[:2])
+        edge = line_px // 2
+        boxes = np.clip(shown.xyxy, -_FAR_PX, _FAR_PX).round().astype(int) + np.array([-edge, -edge, edge, edge])
+        places = boxes.tolist()
         # Old tracks choose first: their labels keep their places when new objects come.
         order = range(len(shown)) if shown.track_id is None else np.argsort(shown.track_id).tolist()
         for row in order:
@@ -107,10 +110,7 @@ class Annotator:
             if not text:
                 return
             width = writer.width_px(text)
-            box = np.clip(shown.xyxy[row], -_FAR_PX, _FAR_PX).round().astype(int)
-            x1, y1, x2, y2 = box.tolist()
-            edge = line_px // 2
-            place = layout.place((x1 - edge, y1 - edge, x2 + edge, y2 + edge), width, writer.height_px)
+            place = layout.place(tuple(places[row]), width, writer.height_px)
             writer.write(image, text, place, width, colors[row])
 
     def _text(self, shown: ShownObjects, row: int, writer: LabelWriter) -> str:
@@ -128,27 +128,25 @@ class Annotator:
 
 
 def _fixed_point(points: np.ndarray) -> np.ndarray:
-    """(k, 2) px to the int32 coordinates that OpenCV reads with `shift=_SHIFT`."""
-    fixed: np.ndarray = np.round(np.clip(points, -_FAR_PX, _FAR_PX) * (1 << _SHIFT)).astype(np.int32)
+    """(..., 2) px within _FAR_PX to the int32 coordinates that OpenCV reads with `shift=_SHIFT`."""
+    fixed: np.ndarray = np.rint(points * (1 << _SHIFT)).astype(np.int32)
     return fixed
 
 
-def _draw_box(image: ImageArray, xyxy: np.ndarray, color: Bgr, line_px: int, *, dashed: bool) -> None:
-    x1, y1, x2, y2 = np.clip(xyxy, -_FAR_PX, _FAR_PX).tolist()
-    if dashed:
-        height, width = image.shape[:2]
-        lines = [_fixed_point(dash) for dash in _dashes((x1, y1, x2, y2), 6.0 * line_px, (height, width))]
-        closed = False
-    else:
-        lines = [_fixed_point(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]))]
-        closed = True
-    # A darker rim keeps the box visible on a background of its own colour.
-    if line_px >= 2:
-        cv2.polylines(image, lines, closed, darker(color), line_px + 2, cv2.LINE_AA, _SHIFT)
-    cv2.polylines(image, lines, closed, color, line_px, cv2.LINE_AA, _SHIFT)
+def _draw_boxes(image: ImageArray, shown: ShownObjects, colors: list[Bgr], line_px: int) -> None:
+    boxes = np.clip(shown.xyxy, -_FAR_PX, _FAR_PX)
+    corners = _fixed_point(boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2))
+    for row, (color, dashed) in enumerate(zip(colors, shown.predicted.tolist(), strict=True)):
+        lines = [corners[row]]
+        if dashed:
+            lines = [_fixed_point(dash) for dash in _dashes(boxes[row].tolist(), 6.0 * line_px, image.shape[:2])]
+        # A darker rim keeps the box visible on a background of its own colour.
+        if line_px >= 2:
+            cv2.polylines(image, lines, not dashed, darker(color), line_px + 2, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(image, lines, not dashed, color, line_px, cv2.LINE_AA, _SHIFT)
 
 
-def _dashes(box: tuple[float, float, float, float], dash_px: float, shape_hw: tuple[int, int]) -> list[np.ndarray]:
+def _dashes(box: Sequence[float], dash_px: float, shape_hw: tuple[int, int]) -> list[np.ndarray]:
     """The sides of a box as dashes, each (2, 2) float px; only those in the image, for a box may be far larger."""
     x1, y1, x2, y2 = box
     height, width = shape_hw

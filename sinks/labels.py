@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import cv2
-import numpy as np
 
 from pipeline.core.arrays import ImageArray
 from sinks.palette import Bgr, text_color_on
@@ -67,13 +66,11 @@ class LabelLayout:
 
     Args:
         shape_hw: height and width of the image; labels stay inside it.
-        max_labels: how many are asked for at most.
     """
 
-    def __init__(self, shape_hw: tuple[int, int], max_labels: int) -> None:
+    def __init__(self, shape_hw: tuple[int, int]) -> None:
         self._height, self._width = shape_hw
-        self._placed = np.zeros((max_labels, 4), np.float32)
-        self._n_placed = 0
+        self._placed: list[tuple[int, int, int, int]] = []
 
     def place(self, box: tuple[int, int, int, int], width_px: int, height_px: int) -> tuple[int, int]:
         """Left top corner of a label for `box` (xyxy, px).
@@ -81,16 +78,15 @@ class LabelLayout:
         Above the box if that is free, else another side of it or inside; where nothing is free, the place that
         covers least of the labels placed before.
         """
-        best, least = (0, 0), float("inf")
+        best, least = (0, 0), -1
         for left, top in self._candidates(box, width_px, height_px):
             covered = self._covered(left, top, left + width_px, top + height_px)
-            if covered < least:
+            if covered < least or least < 0:
                 best, least = (left, top), covered
             if covered == 0:
                 break
         left, top = best
-        self._placed[self._n_placed] = (left, top, left + width_px, top + height_px)
-        self._n_placed += 1
+        self._placed.append((left, top, left + width_px, top + height_px))
         return best
 
     def _candidates(self, box: tuple[int, int, int, int], width: int, height: int) -> list[tuple[int, int]]:
@@ -102,9 +98,11 @@ class LabelLayout:
         fitting = fitting or [(x1, min(max(y1, 0), max(self._height - height, 0)))]
         return [(min(max(x, 0), max(self._width - width, 0)), y) for x, y in fitting]
 
-    def _covered(self, left: int, top: int, right: int, bottom: int) -> float:
+    def _covered(self, left: int, top: int, right: int, bottom: int) -> int:
         """Pixels of labels placed before that the rectangle would cover."""
-        placed = self._placed[: self._n_placed]
-        width = np.minimum(placed[:, 2], right) - np.maximum(placed[:, 0], left)
-        height = np.minimum(placed[:, 3], bottom) - np.maximum(placed[:, 1], top)
-        return float((np.maximum(width, 0) * np.maximum(height, 0)).sum())
+        # Plain numbers: most frames have few labels, and arrays of few rows cost more than they save.
+        covered = 0
+        for x1, y1, x2, y2 in self._placed:
+            if x1 < right and left < x2 and y1 < bottom and top < y2:
+                covered += (min(x2, right) - max(x1, left)) * (min(y2, bottom) - max(y1, top))
+        return covered

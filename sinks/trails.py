@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from pipeline.core.tracks import Tracks
 
-MAX_POINTS = 64
-"""Points kept of one track, whatever the frame rate."""
+MAX_POINTS = 48
+"""Points kept of one track, whatever the frame rate. Drawing costs in proportion; more cannot be seen."""
+_FAR_PX = 1e5
+"""A box may reach far outside the picture; nothing farther than this is drawn."""
 
 
 @dataclass(slots=True)
@@ -42,6 +44,7 @@ class Trails:
             self._trails.clear()
         self._latest_s = at_s
         feet = np.stack([(tracks.xyxy[:, 0] + tracks.xyxy[:, 2]) / 2, tracks.xyxy[:, 3]], axis=1)
+        feet = np.clip(feet, -_FAR_PX, _FAR_PX)
         for track_id, (x, y) in zip(tracks.track_id.tolist(), feet.tolist(), strict=True):
             self._append(self._trails.setdefault(track_id, _Trail()).points, (at_s, x, y))
         self._forget(at_s - self._keep_s)
@@ -51,7 +54,7 @@ class Trails:
         trail = self._trails.get(track_id)
         if trail is None:
             return np.zeros((0, 2), np.float32)
-        return np.array([(x, y) for _, x, y in trail.points], np.float32)
+        return np.array(list(trail.points), np.float64)[:, 1:].astype(np.float32)
 
     def _append(self, points: deque[tuple[float, float, float]], point: tuple[float, float, float]) -> None:
         # The newest point always follows the object; older ones keep a distance in time, so that MAX_POINTS suffice.

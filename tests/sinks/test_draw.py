@@ -154,23 +154,23 @@ def test_without_the_unicode_font_a_name_in_another_script_becomes_its_number(
 
 
 def test_a_label_stands_above_its_box_and_moves_where_that_is_taken() -> None:
-    layout = LabelLayout((200, 300), 4)
+    layout = LabelLayout((200, 300))
     assert layout.place((50, 100, 150, 180), 60, 20) == (50, 80)
     assert layout.place((50, 100, 170, 180), 60, 20) == (110, 80)
     assert layout.place((50, 100, 150, 150), 60, 20) == (50, 150)
 
 
 def test_a_box_at_the_upper_edge_has_its_label_below() -> None:
-    assert LabelLayout((200, 300), 1).place((50, -5, 150, 100), 60, 20) == (50, 100)
+    assert LabelLayout((200, 300)).place((50, -5, 150, 100), 60, 20) == (50, 100)
 
 
 def test_a_box_that_fills_the_picture_has_its_label_inside() -> None:
-    assert LabelLayout((200, 300), 1).place((0, 0, 300, 200), 60, 20) == (0, 0)
+    assert LabelLayout((200, 300)).place((0, 0, 300, 200), 60, 20) == (0, 0)
 
 
 @given(box=st.tuples(*[st.integers(-500, 800)] * 4), width=st.integers(1, 300), height=st.integers(1, 200))
 def test_a_label_that_fits_stays_inside(box: tuple[int, int, int, int], width: int, height: int) -> None:
-    left, top = LabelLayout((200, 300), 1).place(box, width, height)
+    left, top = LabelLayout((200, 300)).place(box, width, height)
     assert 0 <= left <= 300 - width
     assert 0 <= top <= 200 - height
 
