@@ -32,7 +32,7 @@ class PixelNetwork(nn.Module):
             ShapeError: height or width is no multiple of the network's stride.
         """
         dtype = next(self.network.parameters()).dtype
-        return self.network.logits(canvases.permute(0, 3, 1, 2).to(dtype))
+        return self.network.logits(canvases.to(dtype).permute(0, 3, 1, 2))
 
 
 @torch.no_grad()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -68,3 +70,16 @@ def _assert_nothing_is_cut(figure: Any) -> None:
     assert used.y0 > -0.02
     assert used.x1 < width + 0.02
     assert used.y1 < height + 0.02
+
+
+@pytest.fixture(scope="session")
+def tensorrt_stand_in() -> ModuleType:
+    """The file beside this one: TensorRT's names, types and call order without TensorRT and without a GPU."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    spec = importlib.util.spec_from_file_location("tensorrt_stand_in", Path(__file__).with_name("tensorrt_stand_in.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
