@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 from detector.cpu_features import cpu_flags
+from pipeline.core.cores import usable_cores
 from pipeline.runtime.report import environment
 
 FEATURES = (
@@ -16,7 +17,6 @@ FEATURES = (
 """Instructions that networks run faster with, as Linux names them."""
 
 _ROOT = Path(__file__).resolve().parents[2]
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def machine() -> dict[str, object]:
@@ -35,16 +35,6 @@ def machine() -> dict[str, object]:
 def cpu_features() -> list[str]:
     """Those of FEATURES that this CPU has; none where the system is not Linux."""
     return [name for name in FEATURES if name in cpu_flags()]
-
-
-def usable_cores() -> float:
-    """Cores that this process may use: of its affinity mask, at most the container's quota, which may be a fraction."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = _QUOTA.read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return float(count)
-    return float(count) if quota == "max" else min(float(count), int(quota) / int(period))
 
 
 def memory_gb() -> float | None:

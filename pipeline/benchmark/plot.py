@@ -33,7 +33,7 @@ def plot_document(document: dict[str, Any], path: Path) -> None:
     machine = document["machine"]
     gpu = ", ".join(machine["gpu"])
     figure.suptitle(
-        f"{machine['cpu']}, {machine['usable_cores']:g} cores{f', {gpu}' if gpu else ''} — {document['date'][:10]}",
+        f"{machine['cpu']}, {machine['usable_cores']} cores{f', {gpu}' if gpu else ''} — {document['date'][:10]}",
         fontsize=11,
     )
     save_figure(figure, path)

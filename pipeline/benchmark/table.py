@@ -40,7 +40,7 @@ def _about(document: dict[str, Any]) -> list[str]:
     gpu = ", ".join(machine["gpu"]) or "no GPU"
     features = " ".join(machine["cpu_features"])
     lines = [
-        f"{machine['cpu']}, {machine['usable_cores']:g} cores, {machine['memory_gb']} GB, {gpu}; {features}",
+        f"{machine['cpu']}, {machine['usable_cores']} cores, {machine['memory_gb']} GB, {gpu}; {features}",
         f"{clip['name']}, {clip['width_px']}x{clip['height_px']}; {settings['repeats']} rounds in turns, "
         f"{settings['seconds']:g} s each; median of the rounds, ± half the range over them",
     ]

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import importlib.util
 import os
 import shutil
 import sys
 
+from pipeline.core.cores import usable_cores
 from pipeline.runtime.report import environment
 
 EXTRAS = {
     "eval": ("faster_coco_eval", "trackeval"),
+    "train": ("matplotlib", "tensorboard", "faster_coco_eval"),
     "export": ("onnx", "onnxruntime"),
+    "openvino": ("openvino", "nncf"),
+    "tensorrt": ("tensorrt",),
     "interop": ("supervision",),
 }
 """Modules that each extra brings."""
+
+RUNTIMES = {"eager": "torch", "onnxruntime": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt"}
+"""The package that each backend runs in."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
     sections = {
         "machine": _machine(),
         "devices": _devices(),
+        "runtimes": _runtimes(),
         "video": _video(),
         "tracker": _tracker(),
         "extras": _extras(),
@@ -40,8 +49,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _machine() -> dict[str, object]:
+    from pipeline.benchmark.machine import cpu_features, memory_gb
+
     facts = environment()
     versions = facts.pop("versions")
+    facts["usable cores"] = f"{usable_cores()} (affinity and container quota)"
+    facts["CPU features"] = " ".join(cpu_features()) or "not told by this system"
+    facts["memory"] = f"{memory_gb()} GB"
     return facts | (versions if isinstance(versions, dict) else {})
 
 
@@ -55,6 +69,27 @@ def _devices() -> dict[str, object]:
     else:
         rows["cuda"] = "none (torch sees no CUDA device)"
     return rows
+
+
+def _runtimes() -> dict[str, object]:
+    """The version of each backend's runtime, or how to get it."""
+    rows: dict[str, object] = {}
+    for backend, package in RUNTIMES.items():
+        extra = next((extra for extra, modules in EXTRAS.items() if package in modules), None)
+        try:
+            rows[f"backend {backend}"] = f"{package} {importlib.metadata.version(package)}{_providers(backend)}"
+        except importlib.metadata.PackageNotFoundError:
+            rows[f"backend {backend}"] = f"not installed: pip install 'tracklight[{extra}]'"
+    return rows
+
+
+def _providers(backend: str) -> str:
+    """What ONNX Runtime was built for: its CPU and GPU packages have one name."""
+    if backend != "onnxruntime":
+        return ""
+    import onnxruntime
+
+    return f" ({', '.join(name.removesuffix('ExecutionProvider') for name in onnxruntime.get_available_providers())})"
 
 
 def _video() -> dict[str, object]:

@@ -138,13 +138,15 @@ def main() -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
     source = args.source or (REAL_CLIP if REAL_CLIP.is_file() else None)
     with tempfile.TemporaryDirectory() as folder:
+        # What the stand-in weights are converted to is of no use to anybody later.
+        os.environ["TRACKLIGHT_CACHE"] = f"{folder}/cache"
         clip = prepare_clip(source, Path(folder), min_frames=args.frames)
         weights = args.weights or make_weights(
             clip.path, Path(folder) / "yolov7-tiny.safetensors", side_px=args.img_size
         )
         about = machine()
         print(
-            f"{about['cpu']}, {about['usable_cores']:g} cores, load before {about['load_before']}; {clip.frames} frames"
+            f"{about['cpu']}, {about['usable_cores']} cores, load before {about['load_before']}; {clip.frames} frames"
         )
         rows = in_turns(runs(args, weights, clip.path), args.rounds)
     print_rows(rows)
