@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from detector.letterbox import round_up_to_stride
 from detector.nms import Kept, NmsSettings, non_max_suppression
 from detector.open_network import OpenedNetwork, Wanted, open_network
 from detector.postprocess import boxes_of_maps, boxes_of_rows
-from detector.preprocess import Batch, make_batches
+from detector.preprocess import Batch, CanvasMemory, each_batch
 from detector.zoo import DEFAULT_WEIGHTS
 from pipeline.core.arrays import ImageArray, read_only
 from pipeline.core.class_names import class_ids
@@ -65,7 +66,7 @@ class DetectorConfig:
 
 
 class YoloDetector:
-    """Finds objects in frames with a YOLOv7 or YOLOX network.
+    """Finds objects in frames with a YOLOv7 or YOLOX network. Up to `n_parallel` threads may call `detect` at once.
 
     Args:
         config: see DetectorConfig.
@@ -95,7 +96,9 @@ class YoloDetector:
             max_candidates=config.max_candidates,
             objectness_only=self._preprocess == "yolov7" and len(self._class_names) == 1,
         )
+        self._memory = CanvasMemory(pinned=self._backend.device.type == "cuda")
         self.n_truncated = 0
+        self._counting = threading.Lock()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -136,7 +139,9 @@ class YoloDetector:
         found = [Detections.empty()] * len(checked)
         spec = self._backend.io_spec
         stride = spec.stride if self._config.rect and spec.fixed_hw is None else None
-        for batch in make_batches(checked, self._limit_hw, self._preprocess, stride=stride, max_batch=spec.max_batch):
+        for batch in each_batch(
+            checked, self._limit_hw, self._preprocess, self._memory, stride=stride, max_batch=spec.max_batch
+        ):
             for row, detections in zip(batch.rows, self._run(batch), strict=True):
                 found[row] = detections
         return found
@@ -163,14 +168,18 @@ class YoloDetector:
 
     def _count_truncated(self, kept: list[Kept]) -> None:
         truncated = sum(boxes.n_truncated for boxes in kept)
-        if truncated and not self.n_truncated:
+        if not truncated:
+            return
+        with self._counting:
+            first = self.n_truncated == 0
+            self.n_truncated += truncated
+        if first:
             _log.warning(
                 "a frame has %d candidates above conf_thres %g, of which the %d best are compared; said once",
                 truncated + self._settings.max_candidates,
                 self._settings.conf_thres,
                 self._settings.max_candidates,
             )
-        self.n_truncated += truncated
 
 
 def _open(config: DetectorConfig) -> OpenedNetwork:

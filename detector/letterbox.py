@@ -56,7 +56,7 @@ class Letterbox:
         return np.asarray(xyxy * np.array(self.scale_xy * 2, np.float32) + offset, np.float32)
 
     def paste(self, image: ImageArray, canvas: ImageArray) -> None:
-        """Resize the image straight into its place in one input; the padding is left as it is.
+        """Resize the image straight into its place in one input, with grey around it: every pixel is written, once.
 
         Args:
             image: uint8 (h, w, 3), of height and width `image_hw`.
@@ -64,7 +64,10 @@ class Letterbox:
         """
         height, width = self.resized_hw
         left, top = int(self.offset_xy[0]), int(self.offset_xy[1])
-        place = canvas[top : top + height, left : left + width]
+        right, bottom = left + width, top + height
+        canvas[:top] = canvas[bottom:] = PAD_VALUE
+        canvas[top:bottom, :left] = canvas[top:bottom, right:] = PAD_VALUE
+        place = canvas[top:bottom, left:right]
         if self.resized_hw == self.image_hw:
             place[:] = image
         else:

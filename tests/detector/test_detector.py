@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +191,29 @@ def test_truncation_is_counted_and_told_once(weights: Path, caplog: pytest.LogCa
         detector.detect_images([image])
     assert first > 0
     assert detector.n_truncated == 2 * first
+    assert caplog.text.count("candidates above conf_thres") == 1
+
+
+def test_several_threads_may_detect_at_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Each sees its own pictures, and no candidate that was left out is counted twice or not at all."""
+    detector, backend = marked(monkeypatch, "yolov7", max_candidates=1)
+    all_in = threading.Barrier(4)
+    give = backend.infer
+
+    def infer(images: torch.Tensor) -> torch.Tensor:
+        rows = give(images)
+        all_in.wait(timeout=30)
+        assert torch.equal(give(images), rows)
+        return rows.repeat(1, 3, 1)
+
+    backend.infer = infer  # type: ignore[method-assign]
+    boxes = [(8 * i, 16 * i, 8 * i + 40, 16 * i + 24) for i in range(4)]
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            found = list(pool.map(lambda box: detector.detect_images([picture(128, 128, box)])[0], boxes))
+            for detections, box in zip(found, boxes, strict=True):
+                assert detections.xyxy.tolist() == [list(box)]
+    assert detector.n_truncated == 20 * 4 * 2
     assert caplog.text.count("candidates above conf_thres") == 1
 
 

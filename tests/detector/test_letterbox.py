@@ -33,7 +33,7 @@ def plan_like_yolov7(case: dict[str, Any]) -> Letterbox:
 
 
 def fill(letterbox: Letterbox, image: ImageArray) -> ImageArray:
-    canvas = np.full((*letterbox.input_hw, 3), PAD_VALUE, np.uint8)
+    canvas = np.empty((*letterbox.input_hw, 3), np.uint8)
     letterbox.paste(image, canvas)
     return canvas
 
@@ -129,14 +129,31 @@ def test_an_image_of_the_inputs_size_is_taken_as_it_is(rule_image: RuleImage) ->
     np.testing.assert_array_equal(fill(plan((64, 64), (64, 64), placement=Placement.CENTRED), image), image)
 
 
-@pytest.mark.parametrize("image_hw", [(48, 64), (96, 128)])
-def test_only_the_place_of_the_image_is_written(rule_image: RuleImage, image_hw: tuple[int, int]) -> None:
+@pytest.mark.parametrize("placement", list(Placement))
+@pytest.mark.parametrize("image_hw", [(48, 64), (96, 128), (64, 48), (97, 31), (64, 64)])
+def test_every_pixel_of_the_canvas_is_written(
+    rule_image: RuleImage, image_hw: tuple[int, int], placement: Placement
+) -> None:
+    """Whatever lay there before, such as another picture in another place."""
+    letterbox = plan(image_hw, (64, 64), placement=placement)
+    image = rule_image(1, *image_hw)
+    canvases = [np.full((64, 64, 3), before, np.uint8) for before in (0, 7, 255)]
+    for canvas in canvases:
+        letterbox.paste(image, canvas)
+        np.testing.assert_array_equal(canvas, canvases[0])
+    (height, width), (left, top) = letterbox.resized_hw, letterbox.offset_xy
+    canvas[int(top) : int(top) + height, int(left) : int(left) + width] = PAD_VALUE
+    assert (canvas == PAD_VALUE).all()
+
+
+@pytest.mark.parametrize("image_hw", [(64, 64), (90, 70)])
+def test_views_of_any_strides_can_be_pasted(rule_image: RuleImage, image_hw: tuple[int, int]) -> None:
+    image = rule_image(1, *image_hw)
     letterbox = plan(image_hw, (64, 64), placement=Placement.CENTRED)
-    canvas = np.full((64, 64, 3), 7, np.uint8)
-    letterbox.paste(rule_image(1, *image_hw), canvas)
-    assert (canvas[:8] == 7).all()
-    assert (canvas[56:] == 7).all()
-    assert (canvas[8:56] != 7).any(axis=2).mean() > 0.9
+    wanted = fill(letterbox, image)
+    for view in (image[:, ::-1].copy()[:, ::-1], np.asfortranarray(image), np.dstack([image, image])[:, :, :3]):
+        view.flags.writeable = False
+        np.testing.assert_array_equal(fill(letterbox, view), wanted)
 
 
 def test_rounding_to_the_stride(golden: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from collections.abc import Callable
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from detector.letterbox import PAD_VALUE
-from detector.preprocess import Preprocess, make_batches, to_planes
+from detector.preprocess import CanvasMemory, Preprocess, each_batch, make_batches, to_planes
 from pipeline.core.arrays import ImageArray
 
 RuleImage = Callable[[int, int, int], ImageArray]
@@ -42,6 +43,35 @@ def test_images_of_one_input_size_share_a_batch(rule_image: RuleImage) -> None:
             assert letterbox.image_hw == images[row].shape[:2]
             [alone] = make_batches([images[row]], (64, 64), "yolov7", stride=32)
             assert zlib.crc32(canvas.tobytes()) == zlib.crc32(alone.canvases.tobytes())
+
+
+def test_memory_is_used_again(rule_image: RuleImage) -> None:
+    """Pictures of one thread lie where those before them lay, whatever their size, and are whole all the same."""
+    memory = CanvasMemory()
+    images = [rule_image(seed, *hw) for seed, hw in enumerate([(64, 64), (32, 64), (64, 20), (60, 64), (16, 16)])]
+    alone = make_batches(images, (64, 64), "yolov7", stride=32, max_batch=1)
+    begins = set()
+    for batch, wanted in zip(
+        each_batch(images, (64, 64), "yolov7", memory, stride=32, max_batch=1), alone, strict=True
+    ):
+        assert (batch.rows, batch.letterboxes) == (wanted.rows, wanted.letterboxes)
+        np.testing.assert_array_equal(batch.canvases, wanted.canvases)
+        assert batch.canvases.flags.c_contiguous
+        begins.add(batch.canvases.ctypes.data)
+    assert len(begins) == 1
+
+
+def test_memory_grows_and_belongs_to_one_thread() -> None:
+    memory = CanvasMemory()
+    small = memory.take(1, 32, 32)
+    large = memory.take(2, 64, 32)
+    assert (small.shape, large.shape) == ((1, 32, 32, 3), (2, 64, 32, 3))
+    assert np.shares_memory(memory.take(1, 64, 64), large)
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(memory.take(1, 64, 64)))
+    thread.start()
+    thread.join()
+    assert not np.shares_memory(taken[0], large)
 
 
 def test_yolov7_planes_are_rgb_in_0_to_1(rule_image: RuleImage) -> None:
