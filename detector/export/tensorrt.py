@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
@@ -20,6 +23,7 @@ from detector.export.tensorrt_engine import Recipe, build_engine
 from detector.export.tensorrt_quantise import add_quantisation, entropy_calibrator
 from detector.export.tensorrt_shapes import EngineShapes, profiles_of
 from detector.models import DetectionModel
+from detector.preprocess import Preprocess, to_planes
 from pipeline.core.arrays import ImageArray
 from pipeline.core.errors import BackendError
 from pipeline.core.whole_file import write_whole
@@ -58,7 +62,7 @@ def write_engine(
         path: the engine file; an existing one is replaced.
         settings: the GPU, and what the header leaves open.
         nms: thresholds of the suppression in the graph.
-        canvases: for int8: letterboxed pictures uint8 (b, h, w, 3) BGR; for the calibrator (1, h, w, 3), of one size.
+        canvases: for int8: letterboxed pictures uint8 (b, h, w, 3) BGR; for the calibrator all of one shape.
 
     Raises:
         MissingExtraError: tensorrt or onnx is not installed.
@@ -119,13 +123,18 @@ def _graph(
     graph = _onnx(model, header.model_copy(update={"precision": "fp16" if half else "fp32"}), nms)
     if header.precision != "int8":
         return graph, None
+    feed = partial(_planes, preprocess=header.preprocess) if header.input == "planes" else np.asarray
     if settings.int8 == "graph":
-        return add_quantisation(graph, canvases), None
+        return add_quantisation(graph, canvases, feed), None
     if typed:
         raise BackendError(
             f"int8: TensorRT {trt.__version__} has no calibrators any more; take int8 `graph`, which 10 has too"
         )
-    return graph, entropy_calibrator(trt, canvases, device)
+    return graph, entropy_calibrator(trt, canvases, feed, device)
+
+
+def _planes(canvas: ImageArray, preprocess: Preprocess) -> NDArray[np.float32]:
+    return to_planes(torch.from_numpy(canvas), preprocess).numpy()
 
 
 def _onnx(model: DetectionModel, header: ExportHeader, nms: GraphNms | None) -> bytes:

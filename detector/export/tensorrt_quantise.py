@@ -7,7 +7,7 @@ checked without a GPU. TensorRT quantises around zero only (no zero points), and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,15 +26,20 @@ _LEAST_SCALE = 1e-7
 """Of channels that are all zero: 16-bit floats hold no smaller one."""
 
 
-def add_quantisation(graph: bytes, canvases: Sequence[ImageArray]) -> bytes:
+Feed = Callable[[ImageArray], NDArray[Any]]
+"""From a letterboxed picture uint8 (b, h, w, 3) BGR to what the network takes."""
+
+
+def add_quantisation(graph: bytes, canvases: Sequence[ImageArray], feed: Feed) -> bytes:
     """Put int8 quantisation into an ONNX graph of ours.
 
     Left as they are: the first convolution, which reads pixels of 8 bits without a sign; those that write the maps;
     and depthwise ones, which gain nothing and lose most.
 
     Args:
-        graph: serialised, with input `pixels`.
+        graph: serialised, in fp32 or fp16.
         canvases: letterboxed pictures uint8 (b, h, w, 3) BGR, typical of what the engine will see; a hundred will do.
+        feed: makes the graph's input of one.
 
     Raises:
         BackendError: no pictures are given.
@@ -45,7 +50,7 @@ def add_quantisation(graph: bytes, canvases: Sequence[ImageArray]) -> bytes:
     onnx = import_onnx()
     model = onnx.load_from_string(graph)
     convolutions = _worth_quantising(model)
-    scales = _scales(model, sorted({node.input[0] for node in convolutions}), canvases)
+    scales = _scales(model, sorted({node.input[0] for node in convolutions}), canvases, feed)
     weights = {value.name: onnx.numpy_helper.to_array(value) for value in model.graph.initializer}
     pairs: dict[str, str] = {}
     added: list[Any] = []
@@ -78,14 +83,14 @@ def _worth_quantising(model: Any) -> list[Any]:
     return chosen
 
 
-def _scales(model: Any, names: Sequence[str], canvases: Sequence[ImageArray]) -> dict[str, float]:
+def _scales(model: Any, names: Sequence[str], canvases: Sequence[ImageArray], feed: Feed) -> dict[str, float]:
     """Steps of each value, from what it is on the pictures: first how far it goes, then how often it goes how far."""
     largest = dict.fromkeys(names, 0.0)
-    for values in _values(model, names, canvases):
+    for values in _values(model, names, canvases, feed):
         for name, value in zip(names, values, strict=True):
             largest[name] = max(largest[name], float(abs(value).max()))
     counts = {name: np.zeros(_BINS, np.int64) for name in names}
-    for values in _values(model, names, canvases):
+    for values in _values(model, names, canvases, feed):
         for name, value in zip(names, values, strict=True):
             counts[name] += np.histogram(abs(value), _BINS, (0, largest[name] or 1.0))[0]
     return {name: best_scale(counts[name], largest[name] or 1.0) for name in names}
@@ -107,7 +112,9 @@ def best_scale(counts: NDArray[np.int64], largest: float) -> float:
     return float(steps[loss.argmin()])
 
 
-def _values(model: Any, names: Sequence[str], canvases: Sequence[ImageArray]) -> Iterator[list[NDArray[Any]]]:
+def _values(
+    model: Any, names: Sequence[str], canvases: Sequence[ImageArray], feed: Feed
+) -> Iterator[list[NDArray[Any]]]:
     """What the named values are on each picture, in ONNX Runtime."""
     onnx = import_onnx()
     try:
@@ -121,7 +128,7 @@ def _values(model: Any, names: Sequence[str], canvases: Sequence[ImageArray]) ->
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(listening.SerializeToString(), options, providers=["CPUExecutionProvider"])
     for canvas in canvases:
-        yield [value.astype(np.float32) for value in session.run(list(names), {INPUT: canvas})]
+        yield [value.astype(np.float32) for value in session.run(list(names), {INPUT: feed(canvas)})]
 
 
 def _add_pair(
@@ -170,28 +177,30 @@ def _insert(model: Any, added: Sequence[Any]) -> None:
     model.graph.node.extend(ordered)
 
 
-def entropy_calibrator(trt: Any, canvases: Sequence[ImageArray], device: torch.device) -> Any:
+def entropy_calibrator(trt: Any, canvases: Sequence[ImageArray], feed: Feed, device: torch.device) -> Any:
     """A calibrator of TensorRT 10: it measures the ranges itself, on the pictures that this hands it.
 
     Args:
         trt: the package, of version 10.
-        canvases: letterboxed pictures uint8 (1, h, w, 3) BGR, all of one size.
+        canvases: letterboxed pictures uint8 (b, h, w, 3) BGR, all of one shape.
+        feed: makes the network's input of one.
         device: the GPU.
 
     Raises:
-        BackendError: there are none, or of different sizes.
+        BackendError: there are none, or of different shapes.
     """
     shapes = {canvas.shape for canvas in canvases}
     if len(shapes) != 1:
-        raise BackendError(f"int8: wanted pictures of one size to calibrate on, found {len(shapes)} sizes")
+        raise BackendError(f"int8: wanted pictures of one size for the calibrator, found {len(shapes)} sizes")
+    first = torch.from_numpy(feed(canvases[0]))
 
     class Calibrator(trt.IInt8EntropyCalibrator2):  # type: ignore[misc]
-        shape = shapes.pop()
+        shape = tuple(first.shape)
 
         def __init__(self) -> None:
             trt.IInt8EntropyCalibrator2.__init__(self)
             self._left = iter(canvases)
-            self._buffer = torch.empty(self.shape, dtype=torch.uint8, device=device)
+            self._buffer = torch.empty_like(first, device=device)
 
         def get_batch_size(self) -> int:
             return int(self.shape[0])
@@ -200,7 +209,7 @@ def entropy_calibrator(trt: Any, canvases: Sequence[ImageArray], device: torch.d
             canvas = next(self._left, None)
             if canvas is None:
                 return None
-            self._buffer.copy_(torch.from_numpy(canvas))
+            self._buffer.copy_(torch.from_numpy(feed(canvas)))
             return [self._buffer.data_ptr() for _ in names]
 
         def read_calibration_cache(self) -> bytes | None:
