@@ -101,8 +101,8 @@ cdef class Matcher:
         # costs the limit; stand-ins match each other for nothing.
         size = n_rows + n_columns
         if size * (size + 2) > self.block_room:
-            self.block = <double*>resized(self.block, 2 * size * (size + 2) * sizeof(double))
-            self.block_room = 2 * size * (size + 2)
+            self.block = <double*>resized(self.block, size * (size + 2) * sizeof(double))
+            self.block_room = size * (size + 2)
         cdef double* cost = self.block
         for i in range(n_rows):
             for k in range(n_columns):
@@ -115,16 +115,15 @@ cdef class Matcher:
             for k in range(n_columns, size):
                 cost[i * size + k] = 0
         node = first
-        while 0 <= node < self.n_rows:
+        while node < self.n_rows:
             for k in range(row_start[node], row_start[node + 1]):
                 cost[number[node] * size + number[self.n_rows + self.pairs[k].column]] = self.pairs[k].cost
             node = following[node]
         cdef Py_ssize_t* scratch = self.nodes + 5 * self.node_room
         search(size, cost, cost + size * size, cost + size * (size + 1), scratch)
-        # `node` is the first column, and the row's partner is counted from there.
         cdef Py_ssize_t* column_of = scratch
         cdef Py_ssize_t* columns = scratch + size
-        while node >= 0:
+        while node >= 0:  # from the block's first column on
             columns[number[node]] = node - self.n_rows
             node = following[node]
         node = first

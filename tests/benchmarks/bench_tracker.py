@@ -4,9 +4,9 @@
 
 Objects walk at constant speed; boxes are noisy, one in twelve is missed, one in six has a low score, and false boxes
 come and go. Detections are made beforehand, in the form that each tracker takes. All trackers run over the same scene
-in turn, several rounds long; a figure is the median over the frames of its best round, so that ratios hold on a busy
-machine too. Where `visiontrack-cpp` (PyPI) can be imported it is timed beside the others, with its own settings and
-without its Mahalanobis gate, which ByteTrack does not have.
+in turn, several rounds long; a frame's time is that of its best round, as the work is the same in each, and the figure
+is the median over the frames: so ratios hold on a busy machine too. Where `visiontrack-cpp` (PyPI) can be imported it
+is timed beside the others, with its own settings and without its Mahalanobis gate, which ByteTrack does not have.
 """
 
 from __future__ import annotations
@@ -95,25 +95,25 @@ def contestants() -> dict[str, tuple[Callable[[], Update], bool]]:
     return found
 
 
-def median_us(update: Update, frames: list[Any]) -> float:
-    """Median time of an update over a scene."""
+def frame_us(update: Update, frames: list[Any]) -> np.ndarray:
+    """Time of every update over a scene, microseconds."""
     spent = []
     for i, detections in enumerate(frames):
         begin = time.perf_counter_ns()
         update(i, detections)
         spent.append(time.perf_counter_ns() - begin)
-    return float(np.median(spent)) / 1e3
+    return np.array(spent) / 1e3
 
 
 def measure(n: int, rounds: int) -> dict[str, float]:
     """Microseconds per frame of every tracker at n objects."""
     frames = scene(n)
     plain = doubles(frames)
-    best = dict.fromkeys(contestants(), np.inf)
+    best = dict.fromkeys(contestants(), np.full(FRAMES, np.inf))
     for _ in range(rounds):
         for name, (make, takes_detections) in contestants().items():
-            best[name] = min(best[name], median_us(make(), frames if takes_detections else plain))
-    return best
+            best[name] = np.minimum(best[name], frame_us(make(), frames if takes_detections else plain))
+    return {name: float(np.median(us)) for name, us in best.items()}
 
 
 def main() -> None:

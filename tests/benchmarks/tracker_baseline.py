@@ -101,9 +101,12 @@ def overlap_cost(a: list[Track], b: list[Track]) -> np.ndarray:
     if not a or not b:
         return np.zeros((len(a), len(b)))
     p, q = corners(a), corners(b)
-    width = np.minimum(p[:, None, 2], q[:, 2]) - np.maximum(p[:, None, 0], q[:, 0]) + 1
-    height = np.minimum(p[:, None, 3], q[:, 3]) - np.maximum(p[:, None, 1], q[:, 1]) + 1
-    both = np.maximum(width, 0) * np.maximum(height, 0)
+    both = 1.0
+    for low, high in ((0, 2), (1, 3)):
+        side = np.minimum(p[:, None, high], q[:, high])
+        side -= np.maximum(p[:, None, low], q[:, low])
+        side += 1
+        both *= np.maximum(side, 0, out=side)
     area_p, area_q = (p[:, 2:] - p[:, :2] + 1).prod(axis=1), (q[:, 2:] - q[:, :2] + 1).prod(axis=1)
     return 1 - both / (area_p[:, None] + area_q - both)
 
