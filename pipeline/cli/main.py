@@ -23,6 +23,8 @@ VERBS = {
     "val": "average precision of a detector on a labelled data set",
     "train": "train or fine-tune a detector",
     "dataset": "make, check, convert, split and plot data sets",
+    "export": "write a model for another runtime",
+    "bench": "measure stages and the whole pipeline",
     "models": "the models: size, cost, published accuracy, licence, whether they are on disk",
     "check": "check a configuration without running it, and print it in full",
     "doctor": "versions, devices, codecs and extras of this machine",
@@ -30,8 +32,6 @@ VERBS = {
 """Verbs that work; each is the module of that name beside this one, with `add_arguments(parser)` and `run(args)`."""
 
 LATER_VERBS = {
-    "export": "write a model for another runtime",
-    "bench": "measure stages and the whole pipeline",
     "zones": "draw lines and zones on a picture of a source",
     "events": "list and export what happened",
     "report": "tables and plots of recorded events",
