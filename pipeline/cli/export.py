@@ -1,0 +1,145 @@
+"""Verb `export`: a network as a file for another runtime, checked against the network."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli.options import given, image_size
+from pipeline.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from detector.export.exporter import Exported
+
+FORMATS = ("onnx", "openvino", "tensorrt", "torchscript")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `export`."""
+    parser.add_argument("--weights", metavar="FILE|NAME", help="PyTorch weights, or a name of `tracklight models`")
+    parser.add_argument(
+        "--format", nargs="+", choices=FORMATS, default=["onnx"], metavar="FORMAT", help=f"{', '.join(FORMATS)} (onnx)"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE|FOLDER", help="where to (default: the current folder)")
+    parser.add_argument("--exist-ok", action="store_true", help="overwrite what exists")
+    parser.add_argument("--quiet", action="store_true", help="no table and no progress")
+    group = parser.add_argument_group("input and output")
+    group.add_argument("--img-size", "--img", type=int, nargs="+", metavar="PX", help="input size: one side, or H W")
+    group.add_argument("--batch", "--batch-size", metavar="N|dynamic", help="the only batch size, or any (1)")
+    group.add_argument("--dynamic", action="store_true", help="any height and width; any batch too without --batch")
+    group.add_argument(
+        "--input", choices=("planes", "pixels"), help="float RGB planes as trained, or uint8 BGR pictures (planes)"
+    )
+    group.add_argument(
+        "--result", choices=("candidates", "maps"), help="decoded boxes, or maps for Tracklight itself (candidates)"
+    )
+    group.add_argument(
+        "--nms", choices=("none", "onnx", "tensorrt"), help="suppression in the graph: its operator, or plugin (none)"
+    )
+    group.add_argument("--conf-thres", type=float, metavar="P", help="of the suppression in the graph (0.25)")
+    group.add_argument("--iou-thres", type=float, metavar="R", help="of the suppression in the graph (0.45)")
+    group.add_argument("--max-det", type=int, metavar="N", help="most boxes of the suppression in the graph (300)")
+    group.add_argument("--opset", type=int, metavar="N", help="version of ONNX' operators (17)")
+    group = parser.add_argument_group("precision")
+    group.add_argument("--precision", metavar="P", help="fp32, bf16, fp16 or int8 (fp32)")
+    group.add_argument(
+        "--data",
+        metavar="DATA",
+        help="video, folder, data.yaml or COCO .json: what files are checked and int8 is calibrated with; "
+        "a labelled one also tells AP before and after",
+    )
+    group.add_argument("--split", default="val", help="part of a data.yaml for AP (default: %(default)s)")
+    group.add_argument("--device", metavar="DEVICE", help="GPU of a TensorRT engine: cuda, cuda:N or auto")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the files and print what was compared."""
+    from pipeline.api_export import export
+
+    made = export(
+        args.weights,
+        args.format,
+        output=args.output,
+        data=args.data,
+        split=args.split,
+        exist_ok=args.exist_ok,
+        progress=None if args.quiet else _say,
+        **_settings(args),
+    )
+    if not args.quiet:
+        _print(made)
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    settings = given(
+        img_size=image_size(args.img_size),
+        input=args.input,
+        output=args.result,
+        nms=args.nms,
+        conf_thres=args.conf_thres,
+        iou_thres=args.iou_thres,
+        max_det=args.max_det,
+        opset=args.opset,
+        precision=args.precision,
+        device=args.device,
+    )
+    if isinstance(settings.get("img_size"), list):
+        settings["img_size"] = tuple(settings["img_size"])
+    if args.batch is not None:
+        settings["batch"] = _batch(args.batch)
+    elif args.dynamic:
+        settings["batch"] = None
+    return settings | {"dynamic": args.dynamic}
+
+
+def _batch(text: str) -> int | None:
+    if text == "dynamic":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"--batch: wanted a number or dynamic, found {text!r}")
+    return int(text)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+_COLUMNS = ("format", "precision", "MB", "s", "boxes", "missing", "new", "max px", "max conf", "raw conf", "AP")
+
+
+def _print(made: list[Exported]) -> None:
+    rows = [_COLUMNS, *(_row(one) for one in made)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    for row in rows:
+        cells = (text.ljust(w) if n < 2 else text.rjust(w) for n, (text, w) in enumerate(zip(row, widths, strict=True)))
+        print("  ".join(cells).rstrip())
+    parity = made[0].parity
+    print(
+        f"boxes above {parity.conf_thres:g} in {parity.n_frames} frames, file beside PyTorch fp32; "
+        "px in the frame; conf: difference of confidences, after suppression and before"
+    )
+    for one in made:
+        print(one.path)
+
+
+def _row(one: Exported) -> tuple[str, ...]:
+    parity = one.parity
+    ap = "-"
+    if one.ap_before is not None and one.ap_after is not None:
+        ap = f"{100 * one.ap_before:.2f} -> {100 * one.ap_after:.2f}"
+    raw = "-" if parity.raw_score != parity.raw_score else f"{parity.raw_score:.2g}"
+    return (
+        one.format,
+        one.header.precision,
+        f"{one.n_bytes / 1e6:.1f}",
+        f"{one.seconds:.1f}",
+        str(parity.n_boxes),
+        str(parity.n_missing),
+        str(parity.n_extra),
+        f"{parity.max_px:.2g}",
+        f"{parity.max_score:.2g}",
+        raw,
+        ap,
+    )
