@@ -33,22 +33,22 @@ class Stopwatch:
         return stage_figures(self._durations_ms, frames=self._frames, wall_s=wall_s, cpu_s=self._cpu_s)
 
 
-def time_calls(call: Callable[[int], bool | None], seconds: float, *, frames_per_call: int = 1) -> StageFigures:
-    """Call again and again for `seconds` after a warm-up.
+def time_calls(call: Callable[[int], object], seconds: float, *, frames_per_call: int = 1) -> StageFigures:
+    """Call again and again for `seconds`, after a warm-up.
 
     Args:
-        call: gets the number of the call, from 0; False says that there is nothing left to do.
+        call: gets the number of the call, from 0.
         seconds: how long to measure.
         frames_per_call: frames that one call works on.
     """
     watch = Stopwatch()
-    k, ended = 0, False
+    k = 0
     for share, measured in ((WARM_UP_SHARE, False), (1.0, True)):
-        until, at_least = time.perf_counter() + share * seconds, k + MIN_CALLS
-        while not ended and (k < at_least or time.perf_counter() < until):
+        until_s, at_least = time.perf_counter() + share * seconds, k + MIN_CALLS
+        while k < at_least or time.perf_counter() < until_s:
             began_s, began_cpu_s = time.perf_counter(), cpu_s()
-            ended = call(k) is False
-            if measured and not ended:
+            call(k)
+            if measured:
                 watch.add(time.perf_counter() - began_s, cpu_s() - began_cpu_s, frames_per_call)
             k += 1
     return watch.figures()
