@@ -211,7 +211,8 @@ def make_tensorrt(version: str) -> Any:  # noqa: C901 classes of their own for e
         trt.calibrated_on = []
         while (pointers := calibrator.get_batch([network._graph.graph.input[0].name])) is not None:
             assert calibrator.get_batch_size() == shape[0]
-            trt.calibrated_on.append(_at(pointers[0], shape, np.dtype(np.uint8)).copy())
+            kind = network._graph.graph.input[0].type.tensor_type.elem_type
+            trt.calibrated_on.append(_at(pointers[0], shape, onnx.helper.tensor_dtype_to_np_dtype(kind)).copy())
         calibrator.write_calibration_cache(b"cache")
         return ""
 
