@@ -176,17 +176,17 @@ def boxes_of_rows(const float[:, :, ::1] rows, settings):
     cdef Found found
     cdef Py_ssize_t image
     cdef int failed
-    read_rules(settings, rows.shape[2] - 5, &rules)
-    start(&found)
+    start(&found, &rules)
     kept = []
     try:
+        read_rules(settings, rows.shape[2] - 5, &rules)
         for image in range(rows.shape[0]):
-            found.n = 0
+            found.n = failed = 0
             if rows.shape[1]:
                 with nogil:
                     failed = choose_rows(&found, &rules, &rows[image, 0, 0], rows.shape[1])
-                if failed:
-                    raise MemoryError
+            if failed:
+                raise MemoryError
             kept.append(finish(&found, &rules))
     finally:
         free(found.at)
@@ -199,25 +199,22 @@ def boxes_of_maps(maps, head, settings):
     cdef Found found
     cdef Py_ssize_t image, i, n_images = maps[0].shape[0], n_levels = len(maps), na = head.num_anchors
     cdef int failed
+    cdef bint has_anchors = len(head.anchors_px) > 0
     cdef Level* levels = <Level*>malloc(n_levels * sizeof(Level))
-    cdef float* anchors = NULL
-    if levels == NULL:
-        raise MemoryError
-    read_rules(settings, head.num_classes, &rules)
-    start(&found)
+    cdef float* anchors = <float*>malloc(n_levels * na * 2 * sizeof(float))
+    start(&found, &rules)
     kept = []
     try:
+        if levels == NULL or anchors == NULL:
+            raise MemoryError
+        read_rules(settings, head.num_classes, &rules)
         held = [read_level(level, stride, levels + i) for i, (level, stride) in enumerate(zip(maps, head.strides))]
-        if head.anchors_px:
-            anchors = <float*>malloc(n_levels * na * 2 * sizeof(float))
-            if anchors == NULL:
-                raise MemoryError
-            for i, side in enumerate(side for level in head.anchors_px for anchor in level for side in anchor):
-                anchors[i] = side
+        for i, side in enumerate(side for level in head.anchors_px for anchor in level for side in anchor):
+            anchors[i] = side
         for image in range(n_images):
             found.n = 0
             with nogil:
-                failed = choose_cells(&found, &rules, levels, n_levels, na, anchors, image)
+                failed = choose_cells(&found, &rules, levels, n_levels, na, anchors if has_anchors else NULL, image)
             if failed:
                 raise MemoryError
             kept.append(finish(&found, &rules))
@@ -237,9 +234,9 @@ def suppress(const float[:, ::1] cxcywh, const float[::1] confidence, const long
     cdef long long last = 0
     for i in range(n):
         last = max(last, class_id[i])
-    read_rules(settings, last + 1, &rules)
-    start(&found)
+    start(&found, &rules)
     try:
+        read_rules(settings, last + 1, &rules)
         with nogil:
             for i in range(n):
                 if add(&found, confidence[i], class_id[i]):
@@ -254,7 +251,6 @@ def suppress(const float[:, ::1] cxcywh, const float[::1] confidence, const long
 
 
 cdef read_rules(settings, int num_classes, Rules* rules):
-    rules.wanted = NULL
     rules.conf_thres = settings.conf_thres
     rules.iou_thres = settings.iou_thres
     rules.agnostic = settings.agnostic
@@ -288,9 +284,11 @@ cdef object read_level(level, float stride, Level* out):
     return level
 
 
-cdef inline void start(Found* found) noexcept nogil:
+cdef inline void start(Found* found, Rules* rules) noexcept nogil:
+    """Nothing is held yet, so that all can be freed whatever happens."""
     found.at = NULL
     found.n = found.room = 0
+    rules.wanted = NULL
 
 
 cdef inline int add(Found* found, float confidence, int class_id) noexcept nogil:

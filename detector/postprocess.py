@@ -12,6 +12,7 @@ from detector.decode import decode_yolov7, decode_yolox
 from detector.head_spec import HeadSpec
 from detector.nms import Kept, NmsSettings, suppress_each
 from detector.torch_boxes import candidates_of_maps
+from pipeline.core.errors import ShapeError
 
 
 def boxes_of_maps(maps: Sequence[torch.Tensor], head: HeadSpec, settings: NmsSettings) -> list[Kept]:
@@ -20,8 +21,18 @@ def boxes_of_maps(maps: Sequence[torch.Tensor], head: HeadSpec, settings: NmsSet
     Args:
         maps: per level (b, na * (5 + nc), ny, nx), floats on any device. Not modified.
         head: how they are read.
-        settings: thresholds and limits.
+        settings: thresholds and limits. Confidence is the product of two sigmoids in float64, each rounded to float32;
+            one that is equal to the threshold is left out. Of classes whose sigmoids round to the same number, the one
+            of the largest logit counts.
+
+    Raises:
+        ShapeError: the maps are not what the head gives.
     """
+    columns = head.num_anchors * (5 + head.num_classes)
+    if [level.shape[:-2] for level in maps] != [(len(maps[0]), columns)] * len(head.strides):
+        raise ShapeError(
+            f"maps: wanted {len(head.strides)} of shape (b, {columns}, ny, nx), found {[tuple(m.shape) for m in maps]}"
+        )
     if maps[0].is_cuda:
         return suppress_each(candidates_of_maps(maps, head, settings), settings)
     arrays = [level.detach().float().numpy() for level in maps]

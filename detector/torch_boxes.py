@@ -72,8 +72,7 @@ def boxes_of_maps(maps: Sequence[NDArray[np.float32]], head: HeadSpec, settings:
     Args:
         maps: per level float32 (b, na * (5 + nc), ny, nx), of any strides.
         head: how they are read.
-        settings: thresholds and limits. A confidence equal to the threshold is left out; one within 1e-7 of it, where
-            another way of computing the sigmoid in float32 ends on the other side, counts by the float64 one rounded.
+        settings: thresholds and limits. A confidence equal to the threshold is left out.
     """
     tensors = [torch.from_numpy(level) for level in maps]
     return [suppress(*image, settings) for image in candidates_of_maps(tensors, head, settings)]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
 
 import pytest
 
@@ -15,21 +12,17 @@ from pipeline.core.errors import BackendError, UsageError
 BUILT = importlib.util.find_spec("detector._boxes") is not None
 
 
-def chosen(**environment: str) -> subprocess.CompletedProcess[str]:
-    code = "from detector import box_kernels; print(box_kernels.BACKEND)"
-    clean = {name: value for name, value in os.environ.items() if name != box_kernels.VARIABLE}
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean | environment)
+def test_the_compiled_build_is_the_default_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(box_kernels.VARIABLE, raising=False)
+    assert box_kernels._default() is box_kernels.load_kernels("cython" if BUILT else "torch")
 
 
-def test_the_compiled_build_is_the_default_where_there_is_one() -> None:
-    assert chosen().stdout.strip() == ("cython" if BUILT else "torch")
-
-
-def test_the_environment_forces_a_build() -> None:
-    assert chosen(**{box_kernels.VARIABLE: "torch"}).stdout.strip() == "torch"
-    refused = chosen(**{box_kernels.VARIABLE: "rust"})
-    assert refused.returncode != 0
-    assert "detector kernels: wanted one of cython, torch, found 'rust'" in refused.stderr
+def test_the_environment_forces_a_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(box_kernels.VARIABLE, "torch")
+    assert box_kernels._default().NAME == "torch"
+    monkeypatch.setenv(box_kernels.VARIABLE, "rust")
+    with pytest.raises(UsageError, match="detector kernels: wanted one of cython, torch, found 'rust'"):
+        box_kernels._default()
 
 
 def test_another_name_is_refused() -> None:
@@ -46,4 +39,5 @@ def test_a_build_that_is_not_there_is_not_replaced(monkeypatch: pytest.MonkeyPat
 @pytest.mark.skipif(not BUILT, reason="detector._boxes is not built (pip install -e .)")
 @pytest.mark.parametrize("name", box_kernels.MODULES)
 def test_builds_know_their_name(name: str) -> None:
-    assert box_kernels.load_kernels(name).NAME == name
+    found = box_kernels.load_kernels(name).NAME
+    assert found == name

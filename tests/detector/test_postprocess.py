@@ -18,6 +18,7 @@ from detector.head_spec import HeadSpec
 from detector.nms import Kept, NmsSettings, non_max_suppression, suppress_each
 from detector.postprocess import boxes_of_maps, boxes_of_rows, decode_maps
 from detector.torch_boxes import candidates_of_maps
+from pipeline.core.errors import ShapeError
 
 ANCHORS = (((10.0, 13.0), (16.0, 30.0)), ((30.0, 61.0), (62.0, 45.0)), ((116.0, 90.0), (156.0, 198.0)))
 HEADS = {
@@ -216,6 +217,21 @@ def test_nothing_found(batch: int) -> None:
     maps = [torch.full((batch, 20, 2, 2), -9.0) for _ in head.strides]
     kept = boxes_of_maps(maps, head, NmsSettings())
     assert [boxes.xyxy.shape for boxes in kept] == [(0, 4)] * batch
+
+
+@pytest.mark.parametrize("spoil", ["a level too few", "other channels", "other batches", "an axis too few"])
+def test_maps_of_another_head_are_refused(spoil: str) -> None:
+    maps = make_maps(HEADS["yolov7"])
+    if spoil == "a level too few":
+        maps.pop()
+    elif spoil == "other channels":
+        maps[1] = maps[1][:, 1:]
+    elif spoil == "other batches":
+        maps[2] = maps[2][:1]
+    else:
+        maps[0] = maps[0].flatten(2)
+    with pytest.raises(ShapeError, match=r"maps: wanted 3 of shape \(b, 20, ny, nx\), found \["):
+        boxes_of_maps(maps, HEADS["yolov7"], NmsSettings())
 
 
 def test_maps_are_not_modified() -> None:
