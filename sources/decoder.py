@@ -21,6 +21,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from pipeline.core.arrays import ImageArray
+from pipeline.core.cores import usable_cores
 from pipeline.core.errors import SourceError
 from sources.libav import explain
 from sources.media_time import MediaTime
@@ -36,6 +37,10 @@ DEVICE_POLL_S = 0.002
 """How often a device that does not block is asked for the next frame."""
 FALLBACK_PERIOD_S = 1 / 25
 """Time between frames assumed for missing time stamps where the container names no frame rate."""
+MAX_LIVE_THREADS = 4
+"""Cameras send few slices per picture, and there may be dozens of cameras."""
+MAX_FILE_THREADS = 8
+"""Each holds some pictures; decoding with so many is faster than everything that comes after it."""
 _NOT_VIDEO = frozenset({"tty"})
 """Demuxers that accept nearly any bytes: FFmpeg plays a text file as terminal art."""
 
@@ -79,7 +84,7 @@ class VideoDecoder:
         live: True: slices are decoded in parallel (no delay), and after damage nothing is shown until a clean key
             frame. False: whole frames are decoded in parallel (faster, later).
         skip_bad_reads: True: packets that cannot be read are left out and counted. False: a failed read is an error.
-        threads: decoder threads, 0 = one per core.
+        threads: decoder threads, 0 = one per core that may be used, at most MAX_LIVE_THREADS or MAX_FILE_THREADS.
 
     Raises:
         SourceError: there is no video stream that can be decoded. The container is closed.
@@ -108,7 +113,8 @@ class VideoDecoder:
         for other in container.streams:
             if other is not self._stream:
                 other.discard = Discard.all
-        self._stream.codec_context.thread_count = threads
+        most = MAX_LIVE_THREADS if live else MAX_FILE_THREADS
+        self._stream.codec_context.thread_count = threads or min(usable_cores(), most)
         mode: Literal["SLICE", "AUTO"] = "SLICE" if live else "AUTO"
         self._stream.codec_context.thread_type = mode
         period_s = 1 / self.declared_fps if self.declared_fps else FALLBACK_PERIOD_S

@@ -64,7 +64,7 @@ class NetworkConfig:
         default=10.0, gt=0, description="a stream that gives nothing for so long has failed (s); HLS: at least 30 s"
     )
     hw_decode: HwDecode = Field(default="none", description="hardware decoder: none, auto, or its name")
-    threads: int = Field(default=0, ge=0, description="decoder threads; 0 = one per core")
+    threads: int = Field(default=0, ge=0, description="decoder threads; 0 = by the cores there are")
 
 
 class NetworkSource:

@@ -32,7 +32,7 @@ class VideoFileConfig:
         default="none",
         description="hardware decoder: none, auto (the first that works), or its name (an error where it fails)",
     )
-    threads: int = Field(default=0, ge=0, description="decoder threads; 0 = one per core")
+    threads: int = Field(default=0, ge=0, description="decoder threads; 0 = by the cores there are")
 
 
 class VideoFileSource:

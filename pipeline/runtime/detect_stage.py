@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from pipeline.core.cores import usable_cores
 from pipeline.core.detections import Detections
 from pipeline.core.errors import StageError, UsageError
 from pipeline.core.frame import Frame
@@ -33,9 +34,9 @@ class DetectStage:
     Args:
         detector: called by `n_workers` threads at once.
         batcher: where the frames come from.
-        n_workers: threads, or None for as many as the detector can serve (`n_parallel`, 1 where it does not say).
-            None also means one thread from the moment `yield_to_live` is called: a live source's newest frame is
-            looked at with all cores, not in half as many beside an older one.
+        n_workers: threads, or None for as many as the detector can serve (`n_parallel`, 1 where it does not say), at
+            most one per core. None also means one thread from the moment `yield_to_live` is called: a live source's
+            newest frame is looked at with all cores, not in half as many beside an older one.
         clock: clock of the stamps.
         statistics: gets the durations of `queue` and `detect`.
         drop: counts frames that nobody will get; True where the detector failed on them.
@@ -59,7 +60,7 @@ class DetectStage:
     ) -> None:
         if n_workers is not None and n_workers < 1:
             raise UsageError(f"Runner: wanted 1 detect worker or more, found {n_workers}")
-        n_started = n_workers or int(getattr(detector, "n_parallel", 1))
+        n_started = n_workers or min(int(getattr(detector, "n_parallel", 1)), usable_cores())
         self._detector = detector
         self._batcher = batcher
         self._clock = clock

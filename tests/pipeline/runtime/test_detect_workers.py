@@ -72,13 +72,18 @@ def test_results_are_those_of_one_worker_in_the_same_order(stages: SimpleNamespa
     assert crowd.most == workers
 
 
-def test_unless_told_there_are_as_many_as_the_detector_can_serve(stages: SimpleNamespace) -> None:
+@pytest.mark.parametrize(("n_parallel", "n_cores"), [(2, 8), (64, 2)])
+def test_unless_told_there_are_as_many_as_the_detector_can_serve_and_there_are_cores(
+    stages: SimpleNamespace, n_parallel: int, n_cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.runtime.detect_stage.usable_cores", lambda: n_cores)
     crowd = _Crowd(2, 10)
-    assert _run(stages, None, 10, n_parallel=2, before=crowd) == _run(stages, None, 10)
+    assert _run(stages, None, 10, n_parallel=n_parallel, before=crowd) == _run(stages, None, 10)
     assert crowd.most == 2
 
 
-def test_a_live_source_has_the_detector_for_itself(stages: SimpleNamespace) -> None:
+def test_a_live_source_has_the_detector_for_itself(stages: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.runtime.detect_stage.usable_cores", lambda: 4)
     callers: Counter[int] = Counter()
     opened = threading.Event()
     camera = stages.Source("cam", 3, is_live=True, wait=lambda _: opened.set())
