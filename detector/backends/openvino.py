@@ -124,6 +124,11 @@ class OpenVinoBackend:
             BackendError: the backend is closed, or the runtime failed.
         """
         n_images, hw = len(images), (images.shape[1], images.shape[2])
+        # OpenVINO would make the file fit, but decoding in it has the one size written into it.
+        if self._form.fixed_hw not in (None, hw):
+            raise BackendError(
+                f"wanted pictures of {self._form.fixed_hw} px (h, w), all that this file takes, found {hw}"
+            )
         # A file with a fixed batch takes exactly that many images.
         n_padded = (self._form.batch or 0) - n_images
         if n_padded > 0:
@@ -254,13 +259,15 @@ def _precision(path: Path, wanted: Precision | None, found: Precision) -> Precis
 
 
 def _require_precision(precision: Precision, device: str, core: Any) -> None:
-    able = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
-    name = precision.upper()
+    named = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    able = [known for known in _HINTS if known.upper() in named]
     # On CPUs without the instructions OpenVINO computes bf16 the long way round, at a loss. Flags are Linux's.
     slow = device == "CPU" and precision == "bf16" and bool(cpu_flags()) and not has_fast_bf16()
-    if name not in able or slow:
+    if slow:
+        able.remove(precision)
+    if precision not in able:
         raise BackendError(
-            f"{precision}: wanted a device that computes in it, found {device} with {', '.join(sorted(able))}; "
+            f"{precision}: wanted a device that computes in it, found {device} with {', '.join(able)}; "
             "take --precision fp32"
         )
 

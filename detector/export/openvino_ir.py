@@ -67,7 +67,7 @@ def write_openvino(model: DetectionModel, header: ExportHeader, path: Path) -> N
         BackendError: the header wants what an IR file cannot be.
     """
     if header.precision == "int8":
-        raise BackendError(f"{path}: wanted fp32, bf16 or fp16, found int8, which needs pictures: see quantise()")
+        raise BackendError(f"{path}: wanted fp32, bf16 or fp16, found int8, which quantise() makes, from pictures")
     save_ir(convert(model, header), header, path)
 
 
