@@ -37,6 +37,13 @@ SUFFIXES: dict[Format, str] = {
     "torchscript": ".torchscript",
 }
 
+PRECISIONS: dict[Format, tuple[Precision, ...]] = {
+    "onnx": ("fp32", "fp16", "int8"),
+    "openvino": ("fp32", "bf16", "fp16", "int8"),
+    "tensorrt": ("fp32", "fp16", "int8"),
+    "torchscript": ("fp32", "bf16", "fp16"),
+}
+
 PARITY_FRAMES = 8
 """Frames that file and network are compared on."""
 CALIBRATION_FRAMES = 128
@@ -50,7 +57,7 @@ class ExportSettings:
     input: InputForm = Field(
         default="planes", description="planes (float b 3 h w, as trained) or pixels (uint8 b h w 3 BGR, as letterboxed)"
     )
-    output: Literal["candidates", "maps"] = Field(
+    result: Literal["candidates", "maps"] = Field(
         default="candidates", description="without nms: decoded boxes, or the maps that Tracklight decodes itself"
     )
     nms: Literal["none", "onnx", "tensorrt"] = Field(
@@ -155,6 +162,9 @@ def header_of(loaded: LoadedCheckpoint, format: Format, settings: ExportSettings
     Raises:
         BackendError: an option that this form has not.
     """
+    if settings.precision not in PRECISIONS[format]:
+        able = ", ".join(PRECISIONS[format])
+        raise BackendError(f"{format}: wanted a precision of {able}, found {settings.precision}; choose one of them")
     if format == "torchscript" and settings.nms != "none":
         raise BackendError("torchscript: wanted --nms none, which is all that TorchScript has; export to onnx for it")
     if (format, settings.nms) in (("openvino", "tensorrt"), ("tensorrt", "onnx")):
@@ -165,7 +175,7 @@ def header_of(loaded: LoadedCheckpoint, format: Format, settings: ExportSettings
     hw = round_up_to_stride(height, stride), round_up_to_stride(width, stride)
     any_size = settings.dynamic or format == "torchscript"
     header = ExportHeader.of(
-        loaded, input=settings.input, output="boxes" if settings.nms != "none" else settings.output
+        loaded, input=settings.input, output="boxes" if settings.nms != "none" else settings.result
     )
     return header.model_copy(
         update={

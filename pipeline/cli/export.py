@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.options import given, image_size
@@ -76,7 +77,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     settings = given(
         img_size=image_size(args.img_size),
         input=args.input,
-        output=args.result,
+        result=args.result,
         nms=args.nms,
         conf_thres=args.conf_thres,
         iou_thres=args.iou_thres,
@@ -106,7 +107,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-_COLUMNS = ("format", "precision", "MB", "s", "boxes", "missing", "new", "max px", "max conf", "raw conf", "AP")
+_COLUMNS = ("format", "precision", "MB", "s", "boxes", "missing", "new", "max px", "median", "max conf", "median", "AP")
 
 
 def _print(made: list[Exported]) -> None:
@@ -115,13 +116,13 @@ def _print(made: list[Exported]) -> None:
     for row in rows:
         cells = (text.ljust(w) if n < 2 else text.rjust(w) for n, (text, w) in enumerate(zip(row, widths, strict=True)))
         print("  ".join(cells).rstrip())
-    parity = made[0].parity
     print(
-        f"boxes above {parity.conf_thres:g} in {parity.n_frames} frames, file beside PyTorch fp32; "
-        "px in the frame; conf: difference of confidences, after suppression and before"
+        f"{made[0].parity.n_frames} frames, file beside PyTorch in fp32; px of the frame; conf: difference of confidences"
     )
     for one in made:
-        print(one.path)
+        parity = one.parity
+        raw = "" if isnan(parity.raw_score) else f"; before suppression {parity.raw_px:.2g} px, {parity.raw_score:.2g}"
+        print(f"{one.path}: boxes above {parity.conf_thres:g}{raw}")
 
 
 def _row(one: Exported) -> tuple[str, ...]:
@@ -129,7 +130,6 @@ def _row(one: Exported) -> tuple[str, ...]:
     ap = "-"
     if one.ap_before is not None and one.ap_after is not None:
         ap = f"{100 * one.ap_before:.2f} -> {100 * one.ap_after:.2f}"
-    raw = "-" if parity.raw_score != parity.raw_score else f"{parity.raw_score:.2g}"
     return (
         one.format,
         one.header.precision,
@@ -139,7 +139,8 @@ def _row(one: Exported) -> tuple[str, ...]:
         str(parity.n_missing),
         str(parity.n_extra),
         f"{parity.max_px:.2g}",
+        f"{parity.median_px:.2g}",
         f"{parity.max_score:.2g}",
-        raw,
+        f"{parity.median_score:.2g}",
         ap,
     )
