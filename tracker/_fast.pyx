@@ -85,7 +85,7 @@ cdef class HeldTracks:
 
     # The detections, rows of the two sets by score, and those boxes that are under comparison. Memory as above.
     cdef Detected* seen
-    cdef Py_ssize_t n_seen, seen_room
+    cdef Py_ssize_t n_detections, seen_room
     cdef Rows high, low
     cdef Detected* asked
     cdef Matcher matcher
@@ -158,7 +158,7 @@ cdef class HeldTracks:
         cdef double* box
         cdef int c
         self.reserve_detections(n)
-        self.n_seen, self.high.n, self.low.n = n, 0, 0
+        self.n_detections, self.high.n, self.low.n = n, 0, 0
         for j in range(n):
             d = &self.seen[j]
             box = d.box.xyxy
@@ -181,8 +181,8 @@ cdef class HeldTracks:
 
     def step(self, double dt_s, bint is_cut):
         cdef TrackTable t = self.table
-        cdef Py_ssize_t i, k, n_before
-        self.reserve_tracks(t.n + self.n_seen)
+        cdef Py_ssize_t i, k, n_before, n_seen
+        self.reserve_tracks(t.n + self.n_detections)
         self.pass_time(dt_s, is_cut)
         self.pool.n = self.fresh.n = 0
         for i in range(t.n):
@@ -201,9 +201,8 @@ cdef class HeldTracks:
         for k in range(self.high.n):
             if self.seen[self.high.at[k]].score >= self.new_track_score:
                 self.start(self.high.at[k])
-        k = self.retire(n_before)
-        k = self.without_duplicates(k)
-        t.arrange(self.order.at, self.order.n, k)
+        n_seen = self.without_duplicates(self.retire(n_before))
+        t.arrange(self.order.at, self.order.n, n_seen)
         return self.shown()
 
     cdef void pass_time(self, double dt_s, bint is_cut) noexcept:
@@ -343,7 +342,7 @@ cdef class HeldTracks:
         Of `order`, the first `n_seen` are not lost; returns how many of them are left.
         """
         cdef TrackTable t = self.table
-        cdef Py_ssize_t n = self.order.n, a, b, i, j
+        cdef Py_ssize_t n = self.order.n, n_left = 0, a, b, i, j
         cdef long long lead
         cdef Box box
         cdef Py_ssize_t* goes = self.fresh.at
@@ -372,11 +371,10 @@ cdef class HeldTracks:
                     goes[a] = True
         self.order.n = 0
         for a in range(n):
-            if a == n_seen:
-                b = self.order.n
             if not goes[a]:
                 put(&self.order, self.order.at[a])
-        return b
+                n_left += a < n_seen
+        return n_left
 
     cdef bint is_shown(self, Py_ssize_t i) noexcept:
         return self.table.state[i] == TRACKED or (self.output_predicted and self.table.state[i] == LOST)
