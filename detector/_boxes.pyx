@@ -142,6 +142,15 @@ cdef enum:
     # Candidates whose class scores are gathered at a time: 80 classes of them fit the first-level cache.
     CHUNK = 64
 
+    # Columns of torch_boxes.places_of_maps.
+    OBJECTNESS = 4
+    SCORE = 5
+    CLASS_ID = 6
+    IMAGE = 7
+    ANCHOR = 8
+    CELL = 9
+    PLACE_COLUMNS = 10
+
 cdef float FARTHEST_PX = 1e7
 
 cdef struct Rules:
@@ -209,8 +218,7 @@ def boxes_of_maps(maps, head, settings):
             raise MemoryError
         read_rules(settings, head.num_classes, &rules)
         held = [read_level(level, stride, levels + i) for i, (level, stride) in enumerate(zip(maps, head.strides))]
-        for i, side in enumerate(side for level in head.anchors_px for anchor in level for side in anchor):
-            anchors[i] = side
+        read_anchors(head, anchors)
         for image in range(n_images):
             found.n = 0
             with nogil:
@@ -219,6 +227,48 @@ def boxes_of_maps(maps, head, settings):
                 raise MemoryError
             kept.append(finish(&found, &rules))
         del held
+    finally:
+        free(found.at)
+        free(rules.wanted)
+        free(levels)
+        free(anchors)
+    return kept
+
+
+def boxes_of_places(const float[:, ::1] places, grids_hw, Py_ssize_t n_images, head, settings):
+    cdef Rules rules
+    cdef Found found
+    cdef Py_ssize_t image, i, end, begin = 0, n_levels = len(grids_hw), na = head.num_anchors
+    cdef int failed
+    cdef bint has_anchors = len(head.anchors_px) > 0
+    cdef Level* levels = <Level*>malloc(n_levels * sizeof(Level))
+    cdef float* anchors = <float*>malloc(n_levels * na * 2 * sizeof(float))
+    start(&found, &rules)
+    kept = []
+    try:
+        if levels == NULL or anchors == NULL:
+            raise MemoryError
+        read_rules(settings, head.num_classes, &rules)
+        read_anchors(head, anchors)
+        for i, (grid_hw, stride) in enumerate(zip(grids_hw, head.strides)):
+            levels[i].ny, levels[i].nx = grid_hw
+            levels[i].stride = stride
+            levels[i].channel = 1
+        for image in range(n_images):
+            end = begin
+            while end < places.shape[0] and places[end, IMAGE] == image:
+                end += 1
+            found.n = failed = 0
+            if end > begin:
+                with nogil:
+                    failed = choose_places(
+                        &found, &rules, levels, n_levels, na, anchors if has_anchors else NULL,
+                        &places[begin, 0], end - begin,
+                    )
+            if failed:
+                raise MemoryError
+            kept.append(finish(&found, &rules))
+            begin = end
     finally:
         free(found.at)
         free(rules.wanted)
@@ -267,6 +317,12 @@ cdef read_rules(settings, int num_classes, Rules* rules):
         for class_id in settings.class_ids:
             if 0 <= class_id < num_classes:
                 rules.wanted[<int>class_id] = 1
+
+
+cdef read_anchors(head, float* anchors):
+    cdef Py_ssize_t i
+    for i, side in enumerate(side for level in head.anchors_px for anchor in level for side in anchor):
+        anchors[i] = side
 
 
 cdef object read_level(level, float stride, Level* out):
@@ -426,6 +482,41 @@ cdef int choose_of_anchor(
             if found.n > first:
                 decode(found, first, level, at, anchor, above[begin + i])
         begin += count
+    return 0
+
+
+cdef int choose_places(
+    Found* found,
+    const Rules* rules,
+    const Level* levels,
+    Py_ssize_t n_levels,
+    Py_ssize_t na,
+    const float* anchors,
+    const float* places,
+    Py_ssize_t n,
+) noexcept nogil:
+    """The candidates of one image's places, which are sorted by anchor and cell, in the order of its levels."""
+    cdef Py_ssize_t i, k, first, cell, begin = 0
+    cdef float confidence
+    cdef int class_id
+    cdef const float* at
+    cdef const float* anchor = NULL
+    for i in range(n_levels):
+        for k in range(n):
+            at = places + k * PLACE_COLUMNS
+            cell = <Py_ssize_t>at[CELL] - begin
+            if not 0 <= cell < levels[i].ny * levels[i].nx:
+                continue
+            confidence = sigmoid(at[OBJECTNESS]) * sigmoid(at[SCORE])
+            class_id = <int>at[CLASS_ID]
+            if confidence > rules.conf_thres and (rules.wanted == NULL or rules.wanted[class_id]):
+                first = found.n
+                if add(found, confidence, class_id):
+                    return 1
+                if anchors != NULL:
+                    anchor = anchors + 2 * (i * na + <Py_ssize_t>at[ANCHOR])
+                decode(found, first, levels + i, at, anchor, cell)
+        begin += levels[i].ny * levels[i].nx
     return 0
 
 

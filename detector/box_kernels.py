@@ -38,6 +38,16 @@ class BoxKernels(Protocol):
     def boxes_of_maps(self, maps: Sequence[NDArray[np.float32]], head: HeadSpec, settings: NmsSettings) -> list[Boxes]:
         """Boxes of each image of logits (b, na * (5 + nc), ny, nx) per level."""
 
+    def boxes_of_places(
+        self,
+        places: FloatArray,
+        grids_hw: Sequence[tuple[int, ...]],
+        n_images: int,
+        head: HeadSpec,
+        settings: NmsSettings,
+    ) -> list[Boxes]:
+        """Boxes of each image from places (n, 10) that were picked on a device."""
+
     def suppress(self, cxcywh: FloatArray, confidence: FloatArray, class_id: IntArray, settings: NmsSettings) -> Boxes:
         """Boxes of the candidates of one image."""
 

@@ -10,8 +10,8 @@ import torch
 from detector import box_kernels
 from detector.decode import decode_yolov7, decode_yolox
 from detector.head_spec import HeadSpec
-from detector.nms import Kept, NmsSettings, suppress_each
-from detector.torch_boxes import candidates_of_maps
+from detector.nms import Kept, NmsSettings
+from detector.torch_boxes import places_of_maps
 from pipeline.core.errors import ShapeError
 
 
@@ -34,9 +34,18 @@ def boxes_of_maps(maps: Sequence[torch.Tensor], head: HeadSpec, settings: NmsSet
             f"maps: wanted {len(head.strides)} of shape (b, {columns}, ny, nx), found {[tuple(m.shape) for m in maps]}"
         )
     if maps[0].is_cuda:
-        return suppress_each(candidates_of_maps(maps, head, settings), settings)
+        return boxes_of_device_maps(maps, head, settings)
     arrays = [level.detach().float().numpy() for level in maps]
     return [Kept(*boxes) for boxes in box_kernels.DEFAULT.boxes_of_maps(arrays, head, settings)]
+
+
+def boxes_of_device_maps(maps: Sequence[torch.Tensor], head: HeadSpec, settings: NmsSettings) -> list[Kept]:
+    """The same for maps that are far away: places that may count are picked there, for the whole batch at once."""
+    places = places_of_maps(maps, head, settings)
+    grids_hw = [level.shape[2:] for level in maps]
+    return [
+        Kept(*boxes) for boxes in box_kernels.DEFAULT.boxes_of_places(places, grids_hw, len(maps[0]), head, settings)
+    ]
 
 
 def decode_maps(maps: Sequence[torch.Tensor], head: HeadSpec) -> torch.Tensor:

@@ -6,9 +6,9 @@ serves tensors on a GPU also where `detector._boxes`, the compiled build of this
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -46,16 +46,6 @@ class Candidates(NamedTuple):
     class_id: IntArray
 
 
-class _Places(NamedTuple):
-    """Places of a batch that are worth a look, sorted by image, then by their order in the output."""
-
-    image: torch.Tensor
-    cxcywh: torch.Tensor
-    objectness: torch.Tensor
-    logits: bool
-    classes: torch.Tensor
-
-
 def boxes_of_rows(rows: FloatArray, settings: NmsSettings) -> list[Boxes]:
     """Boxes of each image of a batch of decoded candidates.
 
@@ -74,8 +64,42 @@ def boxes_of_maps(maps: Sequence[NDArray[np.float32]], head: HeadSpec, settings:
         head: how they are read.
         settings: thresholds and limits. A confidence equal to the threshold is left out.
     """
-    tensors = [torch.from_numpy(level) for level in maps]
-    return [suppress(*image, settings) for image in candidates_of_maps(tensors, head, settings)]
+    places = places_of_maps([torch.from_numpy(level) for level in maps], head, settings)
+    return boxes_of_places(places, [level.shape[2:] for level in maps], len(maps[0]), head, settings)
+
+
+def boxes_of_places(
+    places: FloatArray, grids_hw: Sequence[tuple[int, ...]], n_images: int, head: HeadSpec, settings: NmsSettings
+) -> list[Boxes]:
+    """Boxes of each image from what `places_of_maps` picked.
+
+    Args:
+        places: float32 (n, 10), C-contiguous.
+        grids_hw: per level its rows and columns of cells.
+        n_images: length of the batch.
+        head: how logits are read.
+        settings: those that the places were picked with.
+    """
+    found = torch.from_numpy(places)
+    image, anchor, cell = found[:, 7:].long().T.contiguous()
+    cells = torch.tensor([ny * nx for ny, nx in grids_hw])
+    level = torch.bucketize(cell, cells.cumsum(0), right=True)
+    # Rows of one place, its classes, stay together in their order.
+    order = torch.from_numpy(np.lexsort((cell, anchor, level, image)))
+    nx = torch.tensor([nx for _, nx in grids_hw])[level]
+    cell -= (cells.cumsum(0) - cells)[level]
+    grid = torch.stack([cell % nx, cell // nx], 1).float()
+    stride = torch.tensor(head.strides, dtype=torch.float32)[level][:, None]
+    if head.family == "yolox":
+        centre, size = (found[:, :2] + grid) * stride, found[:, 2:4].double().exp().float() * stride
+    else:
+        p = _sigmoid(found[:, :4])
+        sides = torch.tensor(head.anchors_px, dtype=torch.float32)[level, anchor]
+        centre, size = (p[:, :2] * 2 - 0.5 + grid) * stride, (p[:, 2:] * 2) ** 2 * sides
+    cxcywh = torch.cat([centre, size], 1)[order]
+    confidence = (_sigmoid(found[:, 4]) * _sigmoid(found[:, 5]))[order]
+    candidates = _by_image(n_images, image[order], cxcywh, confidence, found[order, 6], settings)
+    return [suppress(*one, settings) for one in candidates]
 
 
 def suppress(cxcywh: FloatArray, confidence: FloatArray, class_id: IntArray, settings: NmsSettings) -> Boxes:
@@ -94,35 +118,28 @@ def suppress(cxcywh: FloatArray, confidence: FloatArray, class_id: IntArray, set
 # -- candidates --
 
 
+@torch.no_grad()
 def candidates_of_rows(rows: torch.Tensor, settings: NmsSettings) -> list[Candidates]:
     """What enters suppression of each image (b, k, 5 + nc), floats on any device."""
     # The one point where a GPU is waited for: nine rows of ten fail by their objectness.
     image, row = (rows[..., 4].float() > settings.conf_thres).nonzero(as_tuple=True)
-    found = rows[image, row].float()
-    return _pick(len(rows), _Places(image, found[:, :4], found[:, 4], False, found[:, 5:]), settings)
+    found = _best_classes(rows[image, row].float(), (image,), settings, logits=False)
+    return _by_image(len(rows), found[:, 7].long(), found[:, :4], found[:, 4] * found[:, 5], found[:, 6], settings)
 
 
-def candidates_of_maps(maps: Sequence[torch.Tensor], head: HeadSpec, settings: NmsSettings) -> list[Candidates]:
-    """What enters suppression of each image of maps (b, na * (5 + nc), ny, nx), floats on any device."""
-    levels = [level.unflatten(1, (head.num_anchors, 5 + head.num_classes)) for level in maps]
-    objectness = torch.cat([level[:, :, 4].flatten(1) for level in levels], 1).float()
-    image, place = (objectness > lowest_logit(settings.conf_thres)).nonzero(as_tuple=True)
-    logits = torch.empty((len(place), 5 + head.num_classes), device=place.device)
-    cells = torch.empty((len(place), 5), device=place.device)
-    begin = 0
-    for number, (level, stride) in enumerate(zip(levels, head.strides, strict=True)):
-        na, _, ny, nx = level.shape[1:]
-        # Rows of other levels read any place of this one and are not written: no second wait for their number.
-        at = (place - begin).clamp(0, na * ny * nx - 1)
-        anchor, y, x = at // (ny * nx), at // nx % ny, at % nx
-        here = ((place >= begin) & (place < begin + na * ny * nx))[:, None]
-        logits = torch.where(here, level[image, anchor, :, y, x].float(), logits)
-        grid = torch.stack([x, y], 1).float()
-        sides = _anchors_px(head, number, place.device)[anchor]
-        cells = torch.where(here, torch.cat([grid, sides, torch.full_like(sides[:, :1], stride)], 1), cells)
-        begin += na * ny * nx
-    cxcywh = _decode(logits[:, :4], cells, head)
-    return _pick(len(objectness), _Places(image, cxcywh, _sigmoid(logits[:, 4]), True, logits[:, 5:]), settings)
+@torch.no_grad()
+def places_of_maps(maps: Sequence[torch.Tensor], head: HeadSpec, settings: NmsSettings) -> FloatArray:
+    """Places of maps (b, na * (5 + nc), ny, nx), floats on any device, and their classes, that may count.
+
+    Returns:
+        float32 (n, 10) on the host: the four logits of the box, those of objectness and class, class_id, image, anchor,
+        cell (counted through all levels); sorted by image, anchor and cell.
+    """
+    # All levels as one, (b, na, 5 + nc, cells): each request to a GPU costs microseconds, whatever its size.
+    flat = torch.cat([level.unflatten(1, (head.num_anchors, -1)).flatten(3) for level in maps], 3)
+    places = (flat[:, :, 4].float() > lowest_logit(settings.conf_thres)).nonzero(as_tuple=True)
+    image, anchor, cell = places
+    return _best_classes(flat[image, anchor, :, cell].float(), places, settings, logits=True).numpy()
 
 
 def lowest_logit(probability: float) -> float:
@@ -131,10 +148,25 @@ def lowest_logit(probability: float) -> float:
     return math.log(low / (1 - low)) if low > 0 else -math.inf
 
 
-@cache
-def _anchors_px(head: HeadSpec, level: int, device: torch.device) -> torch.Tensor:
-    sides = head.anchors_px[level] if head.anchors_px else ((1.0, 1.0),)
-    return torch.tensor(sides, dtype=torch.float32, device=device)
+def _best_classes(
+    found: torch.Tensor, index: tuple[torch.Tensor, ...], settings: NmsSettings, *, logits: bool
+) -> torch.Tensor:
+    """The classes of places (n, 5 + nc) that may count, handed over to the host in one piece.
+
+    Returns:
+        float32 (m, 7 + len(index)): the four numbers of the box, objectness, class score, class_id, index of the place.
+        Whole numbers up to 2^24 are exact.
+    """
+    classes = found[:, 5:]
+    if settings.objectness_only:
+        score, class_id = torch.full_like(found[:, 4], math.inf if logits else 1.0), torch.zeros_like(index[0])
+    elif settings.multi_label and classes.shape[1] > 1:
+        confidence = classes.sigmoid() * found[:, 4:5].sigmoid() if logits else classes * found[:, 4:5]
+        row, class_id = (confidence > settings.conf_thres * (1 - 1e-5)).nonzero(as_tuple=True)
+        found, index, score = found[row], tuple(part[row] for part in index), classes[row, class_id]
+    else:
+        score, class_id = classes.max(dim=1)
+    return torch.cat([found[:, :5], *(part[:, None] for part in (score, class_id, *index))], 1).cpu()
 
 
 def _sigmoid(logits: torch.Tensor) -> torch.Tensor:
@@ -142,39 +174,21 @@ def _sigmoid(logits: torch.Tensor) -> torch.Tensor:
     return logits.double().sigmoid().float()
 
 
-def _decode(logits: torch.Tensor, cells: torch.Tensor, head: HeadSpec) -> torch.Tensor:
-    """Boxes cxcywh (n, 4) px, by the formulas of decode.py; cells (n, 5): column, row, anchor w, h, stride px."""
-    grid, anchors, stride = cells[:, :2], cells[:, 2:4], cells[:, 4:]
-    if head.family == "yolox":
-        centre, size = (logits[:, :2] + grid) * stride, logits[:, 2:].double().exp().float() * stride
-    else:
-        p = _sigmoid(logits)
-        centre, size = (p[:, :2] * 2 - 0.5 + grid) * stride, (p[:, 2:] * 2) ** 2 * anchors
-    return torch.cat([centre, size], 1)
-
-
-def _pick(n_images: int, places: _Places, settings: NmsSettings) -> list[Candidates]:
-    """Class and confidence of each place, and those of each image that count, on the host."""
-    image, cxcywh, objectness, is_logits, classes = places
-    if settings.objectness_only:
-        confidence, class_id = objectness, torch.zeros_like(image)
-    elif settings.multi_label and classes.shape[1] > 1:
-        scores = (_sigmoid(classes) if is_logits else classes) * objectness[:, None]
-        row, class_id = (scores > settings.conf_thres).nonzero(as_tuple=True)
-        image, cxcywh, confidence = image[row], cxcywh[row], scores[row, class_id]
-    else:
-        score, class_id = classes.max(dim=1)
-        confidence = (_sigmoid(score) if is_logits else score) * objectness
-    # One transfer: whole numbers up to 2^24 are exact in float32.
-    host = torch.cat([cxcywh, torch.stack([confidence, class_id.float(), image.float()], 1)], 1).cpu().numpy()
-    wanted = (host[:, 4] > np.float32(settings.conf_thres)) & (np.abs(host[:, :4]) < _FARTHEST_PX).all(axis=1)
+def _by_image(
+    n_images: int,
+    image: torch.Tensor,
+    cxcywh: torch.Tensor,
+    confidence: torch.Tensor,
+    class_id: torch.Tensor,
+    settings: NmsSettings,
+) -> list[Candidates]:
+    """Those of each image that count, from tensors on the host that are sorted by image."""
+    wanted = (confidence > settings.conf_thres) & (cxcywh.abs() < _FARTHEST_PX).all(1)
     if settings.class_ids is not None:
-        wanted &= np.isin(host[:, 5], settings.class_ids)
-    host = host[wanted]
-    return [
-        Candidates(np.ascontiguousarray(part[:, :4]), part[:, 4].copy(), part[:, 5].astype(np.int64))
-        for part in np.split(host, np.searchsorted(host[:, 6], np.arange(1, n_images + 1)))[:n_images]
-    ]
+        wanted &= torch.isin(class_id, torch.tensor(settings.class_ids, dtype=class_id.dtype))
+    columns = (cxcywh[wanted].numpy(), confidence[wanted].numpy(), class_id[wanted].long().numpy())
+    ends = np.searchsorted(image[wanted].numpy(), np.arange(n_images + 1))
+    return [Candidates(*(column[begin:end] for column in columns)) for begin, end in itertools.pairwise(ends)]
 
 
 # -- greedy suppression --

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 
 from detector import box_kernels
 from detector.head_spec import HeadSpec
-from detector.nms import Kept, NmsSettings, non_max_suppression, suppress_each
-from detector.postprocess import boxes_of_maps, boxes_of_rows, decode_maps
-from detector.torch_boxes import candidates_of_maps
+from detector.nms import Kept, NmsSettings, non_max_suppression
+from detector.postprocess import boxes_of_device_maps, boxes_of_maps, boxes_of_rows, decode_maps
 from pipeline.core.errors import ShapeError
 
 ANCHORS = (((10.0, 13.0), (16.0, 30.0)), ((30.0, 61.0), (62.0, 45.0)), ((116.0, 90.0), (156.0, 198.0)))
@@ -90,7 +89,7 @@ def test_the_path_for_the_gpu_gives_the_same_to_the_last_bit(name: str, options:
     maps, chosen = make_maps(HEADS[name], batch=3), NmsSettings(**options)
     for level in maps:
         level[1] = -20
-    picked = suppress_each(candidates_of_maps(maps, HEADS[name], chosen), chosen)
+    picked = boxes_of_device_maps(maps, HEADS[name], chosen)
     for one, other in zip(picked, boxes_of_maps(maps, HEADS[name], chosen), strict=True):
         for part, same in zip(one, other, strict=True):
             np.testing.assert_array_equal(part, same)
