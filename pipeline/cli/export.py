@@ -116,9 +116,8 @@ def _print(made: list[Exported]) -> None:
     for row in rows:
         cells = (text.ljust(w) if n < 2 else text.rjust(w) for n, (text, w) in enumerate(zip(row, widths, strict=True)))
         print("  ".join(cells).rstrip())
-    print(
-        f"{made[0].parity.n_frames} frames, file beside PyTorch in fp32; px of the frame; conf: difference of confidences"
-    )
+    n_frames = made[0].parity.n_frames
+    print(f"{n_frames} frames, file beside PyTorch in fp32; px of the frame; conf: difference of confidences")
     for one in made:
         parity = one.parity
         raw = "" if isnan(parity.raw_score) else f"; before suppression {parity.raw_px:.2g} px, {parity.raw_score:.2g}"
