@@ -22,6 +22,7 @@ from detector.export.artefacts import kept
 from detector.export.header import ExportHeader
 from detector.export.openvino_ir import import_openvino, read_ir, write_openvino
 from detector.preprocess import to_planes
+from pipeline.core.cores import usable_cores
 from pipeline.core.errors import BackendError
 from pipeline.core.protocols import IoSpec
 
@@ -94,8 +95,8 @@ class OpenVinoBackend:
         # Tensors are the host's; OpenVINO copies them to a GPU itself.
         self.device = torch.device("cpu")
         self._ir: Any = ir
-        self._threads = config.threads
-        self._most_streams = config.streams or min(config.threads or os.cpu_count() or 1, _MOST_STREAMS)
+        self._threads = config.threads or _restricted_cores()
+        self._most_streams = config.streams or min(config.threads or usable_cores(), _MOST_STREAMS)
         self._streams = config.streams or 1
         self._lock = threading.Lock()
         self._n_running = 0
@@ -137,11 +138,10 @@ class OpenVinoBackend:
         self._enter()
         try:
             request = self._request(tuple(planes.shape))
-            fed = planes.numpy()
-            request.set_input_tensor(self._tensor(fed, shared_memory=True))
+            request.set_input_tensor(self._tensor(planes.numpy(), shared_memory=True))
             request.start_async()
             request.wait()
-            outputs = [request.get_output_tensor(number).data for number in range(len(request.output_tensors))]
+            outputs = [tensor.data for tensor in request.output_tensors]
         except RuntimeError as error:
             if isinstance(error, BackendError):
                 raise
@@ -289,6 +289,15 @@ def _device(text: str, available: Sequence[str]) -> str:
         f"device: wanted one that OpenVINO finds here ({', '.join(available).lower().replace('.', ':')}) or auto, "
         f"found {text!r}; NVIDIA's GPUs are for the backends eager, onnxruntime and tensorrt"
     )
+
+
+def _restricted_cores() -> int | None:
+    """Cores that this process may use, if not all: OpenVINO does not know of a container's quota.
+
+    Otherwise it chooses: one thread per physical core is best.
+    """
+    cores = usable_cores()
+    return cores if cores < (os.cpu_count() or 1) else None
 
 
 def _io_of(ir: Any) -> OnnxIo:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from detector.export.end2end import GraphNms
 from detector.export.header import HEADER_KEY, ExportHeader
 from detector.models import DetectionModel
 from pipeline.core.errors import BackendError, CheckpointError, MissingExtraError
@@ -50,7 +51,7 @@ def no_telemetry() -> Iterator[None]:
         del sys.modules[_TELEMETRY]
 
 
-def write_openvino(model: DetectionModel, header: ExportHeader, path: Path) -> None:
+def write_openvino(model: DetectionModel, header: ExportHeader, path: Path, *, nms: GraphNms | None = None) -> None:
     """Write a network as OpenVINO IR: `path` and, beside it, the same name with `.bin`. Existing ones are replaced.
 
     Inputs and outputs are those of `write_onnx`, through which it goes: tracing in PyTorch would make sizes fixed that
@@ -61,6 +62,7 @@ def write_openvino(model: DetectionModel, header: ExportHeader, path: Path) -> N
         header: what is to be written. Weights are stored in 16 bits for the precision fp16, in 32 for fp32 and bf16;
             int8 is made by `quantise`.
         path: the file to make, *.xml.
+        nms: thresholds of the suppression in the graph for the output `boxes`; None = as a detector has them.
 
     Raises:
         MissingExtraError: openvino or onnx is not installed.
@@ -68,10 +70,10 @@ def write_openvino(model: DetectionModel, header: ExportHeader, path: Path) -> N
     """
     if header.precision == "int8":
         raise BackendError(f"{path}: wanted fp32, bf16 or fp16, found int8, which quantise() makes, from pictures")
-    save_ir(convert(model, header), header, path)
+    save_ir(convert(model, header, nms), header, path)
 
 
-def convert(model: DetectionModel, header: ExportHeader) -> Any:
+def convert(model: DetectionModel, header: ExportHeader, nms: GraphNms | None = None) -> Any:
     """The network as an `openvino.Model` in float32.
 
     Raises:
@@ -83,7 +85,7 @@ def convert(model: DetectionModel, header: ExportHeader) -> Any:
     openvino = import_openvino("converting a network")
     with TemporaryDirectory() as folder:
         file = Path(folder) / "network.onnx"
-        write_onnx(model, header.model_copy(update={"precision": "fp32"}), file)
+        write_onnx(model, header.model_copy(update={"precision": "fp32"}), file, nms=nms)
         # Unlike Core.read_model it also merges what belongs together, such as the parts of SiLU: without that,
         # quantisation puts rounding between them.
         return openvino.convert_model(file)

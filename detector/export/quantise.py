@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass
 
 from detector.backends.openvino import OpenVinoBackend, OpenVinoConfig
 from detector.detector import DetectorConfig, YoloDetector
+from detector.export.end2end import GraphNms
 from detector.export.header import ExportHeader
 from detector.export.openvino_ir import convert, no_telemetry, save_ir
 from detector.models import DetectionModel
@@ -87,6 +88,7 @@ def quantise(
     canvases: Sequence[ImageArray],
     path: Path,
     *,
+    nms: GraphNms | None = None,
     check: ApCheck | None = None,
     settings: QuantiseSettings | None = None,
 ) -> Quantised:
@@ -103,6 +105,7 @@ def quantise(
         canvases: letterboxed pictures, each uint8 (b, h, w, 3) BGR of sizes that the header allows: see `calibration`.
             A few hundred, none of which is in the data set.
         path: the file to make.
+        nms: thresholds of the suppression in the graph for the output `boxes`; None = as a detector has them.
         check: how AP is measured; None = it is not.
         settings: what may be lost.
 
@@ -115,7 +118,7 @@ def quantise(
     if not canvases:
         raise BackendError("int8: wanted pictures to calibrate with, found none; give a video, a folder or a data set")
     nncf = _import_nncf()
-    ir = convert(model, header)
+    ir = convert(model, header, nms)
     fed = [_fed(pictures, header) for pictures in canvases]
     before = None if check is None else _measure(ir, header, check)
     losses = []

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -44,12 +43,13 @@ from detector.export.quantise import quantise
 from detector.open_network import OpenedNetwork
 from detector.preprocess import make_batches
 from pipeline.core.arrays import ImageArray
+from pipeline.core.cores import usable_cores
 
 Way = Callable[[], object]
 Figures = dict[str, float]
 
 HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-CORES = os.cpu_count() or 1
+CORES = usable_cores()
 
 
 def main() -> None:
