@@ -76,12 +76,14 @@ class Job:
         configuration: how the network runs; `shared` needs none.
         clip: video that frames are read from.
         seconds: how long each measurement lasts; None, for `end to end` only, to the end of the clip.
+        settings: of the run, as for `--set`; for `end to end` only.
     """
 
     what: What | Literal["prepare"]
     configuration: Configuration | None
     clip: str
     seconds: float | None
+    settings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -90,5 +92,5 @@ class Job:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Job:
         """What `to_json` gave."""
-        configuration = values["configuration"]
-        return cls(**{**values, "configuration": Configuration(**configuration) if configuration else None})
+        configuration = Configuration(**values["configuration"]) if values["configuration"] else None
+        return cls(**{**values, "configuration": configuration, "settings": tuple(values["settings"])})

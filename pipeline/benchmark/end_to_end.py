@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,16 @@ class Meter:
         return stage_figures(self._latency_ms, frames=len(self._latency_ms), wall_s=wall_s, cpu_s=spent_s)
 
 
-def measure_end_to_end(configuration: Configuration, clip: Path, seconds: float | None) -> Measured:
+def measure_end_to_end(
+    configuration: Configuration, clip: Path, seconds: float | None, settings: Sequence[str] = ()
+) -> Measured:
     """Run the pipeline over the clip: `out.mp4` and `out.jsonl` in a folder that is removed afterwards.
 
     Args:
         configuration: how the network runs.
         clip: the video.
         seconds: how long to measure; None = to the end of the clip.
+        settings: of the run, as for `--set`.
 
     Raises:
         TracklightError: it cannot run here, or failed.
@@ -108,7 +112,7 @@ def measure_end_to_end(configuration: Configuration, clip: Path, seconds: float 
             "detector": configuration.detector_section(),
             "runtime": {"batch": configuration.batch},
         }
-        config = load_run_config(None, flags, [])
+        config = load_run_config(None, flags, settings)
         began_s = time.perf_counter()
         with build_run(config, extra_sinks=[SinkBinding("meter", meter)]) as running:
             load_s = time.perf_counter() - began_s

@@ -42,7 +42,7 @@ def do(job: Job) -> Measured:
     if job.what == "end to end":
         from pipeline.benchmark.end_to_end import measure_end_to_end
 
-        return measure_end_to_end(_configuration(job), clip, job.seconds)
+        return measure_end_to_end(_configuration(job), clip, job.seconds, job.settings)
     if job.what == "prepare":
         from pipeline.benchmark.detector_stages import prepare
 
