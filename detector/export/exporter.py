@@ -232,14 +232,13 @@ def _write_openvino(job: Job) -> ExportHeader:
     from detector.export.openvino_ir import write_openvino
     from detector.export.quantise import ApCheck, quantise
 
-    if job.settings.graph_nms not in (None, GraphNms()):
-        raise BackendError("openvino: wanted the suppression's own thresholds, found others; export to onnx for them")
+    nms = job.settings.graph_nms
     if job.header.precision != "int8":
-        write_openvino(job.loaded.model, job.header, job.path)
+        write_openvino(job.loaded.model, job.header, job.path, nms=nms)
         return job.header
     dataset = job.material.dataset
     check = None if dataset is None else ApCheck(dataset, _ap_config(job.header, job.settings, job.material))
-    return quantise(job.loaded.model, job.header, job.canvases(), job.path, check=check).header
+    return quantise(job.loaded.model, job.header, job.canvases(), job.path, nms=nms, check=check).header
 
 
 def _write_tensorrt(job: Job) -> ExportHeader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,8 @@ from detector.open_network import Wanted
 from detector.preprocess import to_planes
 from pipeline.core.errors import BackendError, CheckpointError, MissingExtraError
 from pipeline.core.protocols import Backend
+
+pytestmark = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs the package onnxruntime")
 
 
 def make_onnx(
@@ -58,7 +61,6 @@ def pictures(count: int, side: int) -> torch.Tensor:
 
 @pytest.fixture
 def published(data_dir: Path) -> Path:
-    pytest.importorskip("onnxruntime")
     return data_dir / "weights" / "yolox_nano.onnx"
 
 
@@ -92,7 +94,6 @@ def test_a_wrong_input_is_told(published: Path) -> None:
 
 
 def test_a_dynamic_batch(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
     path = make_onnx(tmp_path / "x.onnx", ["batch", 3, 64, 64], [2, 84, 8])
     backend = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
     assert backend.io_spec.max_batch is None
@@ -105,7 +106,6 @@ def test_a_dynamic_batch(tmp_path: Path) -> None:
 
 def test_fewer_images_than_a_fixed_batch(tmp_path: Path) -> None:
     """A video's last batch, and every frame of a run with batches of one."""
-    pytest.importorskip("onnxruntime")
     path = make_onnx(tmp_path / "x.onnx", [4, 3, 64, 64], [4, 84, 8])
     backend = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
     assert backend.io_spec.max_batch == 4
@@ -122,7 +122,6 @@ def test_fewer_images_than_a_fixed_batch(tmp_path: Path) -> None:
     ],
 )
 def test_files_of_other_networks_are_refused(tmp_path: Path, shape_in: list[int | str], shape_out: list[int]) -> None:
-    pytest.importorskip("onnxruntime")
     with pytest.raises(CheckpointError, match="wanted a file that `tracklight export` wrote, one of YOLOX") as caught:
         OnnxRuntimeBackend(make_onnx(tmp_path / "x.onnx", shape_in, shape_out), OnnxRuntimeConfig(device="cpu"))
     assert str(shape_out) in str(caught.value)
@@ -131,7 +130,6 @@ def test_files_of_other_networks_are_refused(tmp_path: Path, shape_in: list[int 
 @pytest.mark.parametrize(("rows", "side"), [(252, 64), (1020, 128)])
 def test_a_foreign_yolov7_file(tmp_path: Path, rows: int, side: int) -> None:
     """Three anchors per cell of three or four levels, decoded; names as other exporters write them."""
-    pytest.importorskip("onnxruntime")
     path = make_onnx(
         tmp_path / "x.onnx", [1, 3, side, side], [1, rows, 8], names="{0: 'a', 1: 'b', 2: 'c'}", stride="32"
     )
@@ -143,7 +141,6 @@ def test_a_foreign_yolov7_file(tmp_path: Path, rows: int, side: int) -> None:
 
 
 def test_a_foreign_file_of_any_size(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
     path = make_onnx(tmp_path / "x.onnx", ["batch", 3, "h", "w"], [1, 10, 85], imgsz="[416, 320]", names="['x', ")
     backend = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
     assert (backend.io_spec.fixed_hw, backend.io_spec.stride, backend.input_hw) == (None, 64, (416, 320))
@@ -151,7 +148,6 @@ def test_a_foreign_file_of_any_size(tmp_path: Path) -> None:
 
 
 def test_names_that_do_not_fit(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
     path = make_onnx(tmp_path / "x.onnx", [1, 3, 64, 64], [1, 252, 8], names="['a', 'b']")
     with pytest.raises(CheckpointError, match="its output has 3 classes, but its metadata name 2"):
         OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
@@ -159,7 +155,6 @@ def test_names_that_do_not_fit(tmp_path: Path) -> None:
 
 def test_a_foreign_file_with_suppression(tmp_path: Path) -> None:
     """Rows of all pictures together: picture, xyxy, class, confidence."""
-    pytest.importorskip("onnxruntime")
     rows = [[1, 1, 2, 3, 4, 5, 0.5], [1, 2, 3, 4, 5, 6, 0.75], [0, 9, 9, 10, 10, 1, 0.25]]
     path = make_onnx(tmp_path / "x.onnx", [3, 3, 64, 64], [3, 7], values=rows)
     backend = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu"))
@@ -171,8 +166,7 @@ def test_a_foreign_file_with_suppression(tmp_path: Path) -> None:
 
 
 def test_weights_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for package in ("onnx", "onnxruntime"):
-        pytest.importorskip(package)
+    pytest.importorskip("onnx")
     monkeypatch.setenv("TRACKLIGHT_CACHE", str(tmp_path / "cache"))
     torch.manual_seed(0)
     model = build_model("yolov7-nano", num_classes=2).eval()
@@ -196,20 +190,17 @@ def test_weights_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ("precision", "message"), [("int8", "--precision int8 --data"), ("bf16", "does not compute"), ("fp16", "CPU")]
 )
 def test_precisions_that_weights_cannot_have(tmp_path: Path, precision: Precision, message: str) -> None:
-    pytest.importorskip("onnxruntime")
     with pytest.raises(BackendError, match=message):
         open_onnxruntime(tmp_path / "x.safetensors", Wanted(device="cpu", precision=precision))
 
 
 def test_nothing_is_sent_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnxruntime")
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
     import_onnxruntime()
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
 
 
 def test_no_onnx_file(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
     (tmp_path / "x.onnx").write_bytes(b"hello")
     with pytest.raises(CheckpointError, match="ONNX Runtime cannot load it") as caught:
         OnnxRuntimeBackend(tmp_path / "x.onnx")

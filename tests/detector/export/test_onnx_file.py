@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from detector.preprocess import to_planes
 from pipeline.core.errors import BackendError, CheckpointError, MissingExtraError
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+pytestmark = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="needs the package onnxruntime")
 
 MODELS = ("yolov7-nano", "yolov7-tiny", pytest.param("yolov7-w6", marks=pytest.mark.slow), "yolox-nano")
 
