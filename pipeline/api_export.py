@@ -65,9 +65,7 @@ def export(
     typed: ExportSettings = validated(ExportSettings, settings, "export")
     path = resolve_weights(str(weights or DEFAULT_WEIGHTS))
     if path.suffix in RUNS:
-        raise UsageError(
-            f"{path}: wanted PyTorch weights to export, found an {path.suffix} file; name its source"
-        )
+        raise UsageError(f"{path}: wanted PyTorch weights to export, found an {path.suffix} file; name its source")
     places = _places(path, formats, Path(output) if output is not None else None)
     for place in places.values():
         check_output(place, exist_ok=exist_ok)
