@@ -76,7 +76,8 @@ class TensorRtBackend:
             self._engine = self._log.made(f"loading {path}", lambda: self._runtime.deserialize_cuda_engine(content))
         names = [self._engine.get_tensor_name(number) for number in range(self._engine.num_io_tensors)]
         self._outputs = [name for name in names if name != INPUT]
-        self._scratch = self._allocate((self._engine.device_memory_size_v2,), torch.uint8)
+        # At least a little, so that there is an address even for an engine that needs none.
+        self._scratch = self._allocate((max(self._engine.device_memory_size_v2, 256),), torch.uint8)
         input_dtype = _torch_dtype(trt, self._engine.get_tensor_dtype(INPUT))
         self._work = RecordedWork(self.device, input_dtype, self._prepare, record=config.cuda_graphs)
 

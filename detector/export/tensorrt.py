@@ -28,6 +28,8 @@ from pipeline.core.arrays import ImageArray
 from pipeline.core.errors import BackendError
 from pipeline.core.whole_file import write_whole
 
+PLUGIN = "EfficientNMS_TRT"
+
 _OPSET_OF_HALF_SCALES = 19
 """The first one in which scales of quantisation may be 16-bit floats."""
 
@@ -89,8 +91,14 @@ def write_engine_of_graph(
     settings = settings or EngineSettings()
     trt = import_tensorrt()
     device = choose_gpu(settings.device)
+    graph = onnx_file.read_bytes()
+    if header.output == "boxes" and PLUGIN.encode() not in graph:
+        raise BackendError(
+            f"{onnx_file}: wanted the suppression of TensorRT ({PLUGIN}), found that of ONNX, whose open output no "
+            "CUDA graph can record; export it with --nms tensorrt, or without"
+        )
     profiles = profiles_of(header, settings.shapes)
-    recipe = Recipe(onnx_file.read_bytes(), header.input, header.precision, profiles, typed=True)
+    recipe = Recipe(graph, header.input, header.precision, profiles, typed=True)
     _write(trt, path, header, recipe, device)
 
 

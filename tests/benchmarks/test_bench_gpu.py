@@ -11,7 +11,23 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).with_name("bench_gpu.py")
-SMALL = "--device cpu --models yolov7-tiny --img-size 64 --batches 1 2 --rounds 1 --calls 1 --peak-side 256".split()
+SMALL = [
+    "--device",
+    "cpu",
+    "--models",
+    "yolov7-tiny",
+    "--img-size",
+    "64",
+    "--batches",
+    "1",
+    "2",
+    "--rounds",
+    "1",
+    "--calls",
+    "1",
+    "--peak-side",
+    "256",
+]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -15,7 +15,9 @@ import torch
 
 from detector.backends.tensorrt import TensorRtBackend
 from detector.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+from detector.detector import DetectorConfig, YoloDetector
 from detector.export import tensorrt_engine
+from detector.export.exporter import ExportSettings, Material, export_network
 from detector.export.header import ExportHeader
 from detector.export.onnx_file import write_onnx
 from detector.export.tensorrt import EngineSettings, write_engine, write_engine_of_graph
@@ -244,6 +246,13 @@ def test_an_operator_that_is_not_there(
         write_engine(loaded.model, header_of(loaded, output="boxes"), tmp_path / "x.engine")
 
 
+def test_suppression_of_onnx_is_refused(trt: Any, loaded: LoadedCheckpoint, tmp_path: Path) -> None:
+    path, header = tmp_path / "x.onnx", header_of(loaded, output="boxes")
+    write_onnx(loaded.model, header, path)
+    with pytest.raises(BackendError, match=r"wanted the suppression of TensorRT .*export it with --nms tensorrt"):
+        write_engine_of_graph(path, header, tmp_path / "x.engine")
+
+
 def test_bytes_are_read_by_a_cast_only(
     trt: Any, loaded: LoadedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,3 +305,29 @@ def test_a_killed_build_leaves_no_half_timing_cache(
         write_engine(loaded.model, header_of(loaded), tmp_path / "x.engine")
     assert list((tmp_path / "cache").rglob("*timing*")) == []
     assert tensorrt_engine.FOLDER == "converted"
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"input": "pixels", "result": "maps", "precision": "fp16"},
+        {"dynamic": True, "batch": None, "precision": "fp32"},
+        {"nms": "tensorrt", "conf_thres": 0.3},
+        {"input": "pixels", "result": "maps", "precision": "int8"},
+    ],
+)
+@pytest.mark.parametrize("trt", [ELEVEN], indirect=True)
+def test_exported_like_every_other_form(
+    trt: Any, loaded: LoadedCheckpoint, tmp_path: Path, wanted: dict[str, Any]
+) -> None:
+    frames = list(np.random.default_rng(1).integers(0, 256, (3, 60, 64, 3), np.uint8))
+    material = Material(lambda count: frames[:count])
+    made = export_network(loaded, "tensorrt", tmp_path / "x.engine", ExportSettings(**wanted), material)
+    assert made.n_bytes == sum(file.stat().st_size for file in tmp_path.glob("x.engine*"))
+    assert sorted(file.name for file in tmp_path.glob("x.engine*")) == ["x.engine", "x.engine.json"]
+    assert not made.parity.problem
+    config = DetectorConfig(weights=str(tmp_path / "x.engine"), conf_thres=0.01)
+    detector = YoloDetector(config)
+    assert len(detector.detect_images(frames)) == 3
+    assert detector.class_names == ("a", "b")
+    detector.close()
