@@ -20,6 +20,9 @@ from pipeline.core.result import FrameResult
 from pipeline.runtime.report import RunReport
 from pipeline.runtime.sink_worker import SinkBinding
 
+_FILLED_FRAMES = 24
+"""After so many results the channels of a run are as full as they get."""
+
 
 class Meter:
     """A sink that takes the time between a warm-up and the end, and stops the run after a while.
@@ -30,6 +33,7 @@ class Meter:
     Args:
         seconds: how long to measure; None = to the end of the sources.
         warm_up_s: results that come earlier than this after the first one are not measured.
+        warm_up_frames: nor are the first so many.
     """
 
     needs_image = False
@@ -37,9 +41,10 @@ class Meter:
     is_live = False
     shared = True
 
-    def __init__(self, seconds: float | None, warm_up_s: float) -> None:
+    def __init__(self, seconds: float | None, warm_up_s: float, warm_up_frames: int = MIN_CALLS) -> None:
         self._seconds = seconds
         self._warm_up_s = warm_up_s
+        self._warm_up_frames = warm_up_frames
         self._first_s: float | None = None
         self._begin: tuple[float, float] | None = None
         self._end = (0.0, 0.0)
@@ -60,7 +65,7 @@ class Meter:
         if self._first_s is None:
             self._first_s = now[0]
         if self._begin is None:
-            if self._seen > MIN_CALLS and now[0] - self._first_s >= self._warm_up_s:
+            if self._seen > self._warm_up_frames and now[0] - self._first_s >= self._warm_up_s:
                 self._begin = now
             return
         self._end = now
@@ -103,7 +108,7 @@ def measure_end_to_end(
     Raises:
         TracklightError: it cannot run here, or failed.
     """
-    meter = Meter(seconds, warm_up_s=WARM_UP_SHARE * (seconds or 4.0))
+    meter = Meter(None, 0.0, _FILLED_FRAMES) if seconds is None else Meter(seconds, WARM_UP_SHARE * seconds)
     with tempfile.TemporaryDirectory() as folder:
         outputs = {suffix: Path(folder) / f"out.{suffix}" for suffix in ("mp4", "jsonl")}
         flags = {
