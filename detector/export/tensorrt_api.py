@@ -19,7 +19,10 @@ _ADVICE = (
     (("out of memory", "outofmemory", "cudamalloc"), "take a smaller batch, image or model"),
     (("no importer registered", "plugin not found", "unsupported operator"), "this TensorRT lacks an operator of it"),
     (("version tag", "serialization", "magic tag", "not created by"), "build the engine again on this machine"),
-    (("no cuda-capable device", "driver version", "cuda initialization"), "check the NVIDIA driver with nvidia-smi"),
+    (
+        ("no cuda-capable device", "driver version", "cuda initialization", "returned nullptr"),
+        "check the NVIDIA driver with nvidia-smi",
+    ),
 )
 """What to do, by what a message says."""
 
