@@ -26,7 +26,7 @@ _ENCODERS = {"h264": "libx264", "hevc": "libx265"}
 _AUTO_PRESET = {"h264": "superfast", "hevc": "veryfast"}
 _AUTO_LOOKAHEAD = "mbtree=1:rc-lookahead=10"
 """What superfast leaves out and what most of the size depends on: bits go where later pictures copy from."""
-_MAX_AUTO_THREADS = 16
+_MAX_AUTO_THREADS = 8
 _BT709 = 1
 """Code of BT.709 for primaries and transfer (ITU-T H.273)."""
 
@@ -41,7 +41,8 @@ class EncoderSettings:
             (decision 0019), for hevc veryfast.
         crf: constant quality, lower is better; used where `bitrate_kbps` is None.
         bitrate_kbps: mean bit rate.
-        threads: encoder threads, 0 = one for every two cores: decoding and detection need the others.
+        threads: encoder threads, 0 = one per core that may be used, at most 8: they cost nothing (decision 0019), and
+            with one alone encoding holds up a fast detector.
         low_latency: every frame leaves the encoder at once, at the cost of size.
     """
 
@@ -87,7 +88,7 @@ class VideoEncoder:
         # Keyframes are placed by time below; this only keeps the encoder from placing many more by count.
         context.gop_size = 600
         context.flags |= Flags.frame_duration
-        context.thread_count = settings.threads or min(max(usable_cores() // 2, 1), _MAX_AUTO_THREADS)
+        context.thread_count = settings.threads or min(usable_cores(), _MAX_AUTO_THREADS)
         context.colorspace = Colorspace.ITU709
         context.color_range = ColorRange.MPEG
         context.color_primaries = context.color_trc = _BT709

@@ -48,7 +48,7 @@ class VideoFileConfig:
     crf: int = Field(default=23, ge=0, le=51, description="constant quality; lower is better and larger")
     bitrate_kbps: int | None = Field(default=None, ge=10, description="mean bit rate (kbit/s) instead of crf")
     preset: Preset = Field(default="auto", description="speed of encoding against size; auto = fast and small enough")
-    threads: int = Field(default=0, ge=0, le=64, description="encoder threads; 0 = one for every two cores")
+    threads: int = Field(default=0, ge=0, le=64, description="encoder threads; 0 = by the cores there are")
     draw: DrawConfig = Field(default_factory=DrawConfig, description="what is drawn")
 
 

@@ -10,14 +10,14 @@ Each turn is a whole run. Two figures say how well its stages overlap:
 - of the slowest resource: frames per second over what the slowest one allows by itself. The resources are the cores
   (cores over CPU seconds per frame) and every stage that runs in one thread, measured alone beforehand.
 
-Other work on the machine lowers both; the load beside each turn is printed.
+Other work on the machine lowers both. So before and after each turn as many threads as there are cores only count for a
+second: the cores that they get are "available", and the figures mean something where those are nearly all.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import tempfile
@@ -45,7 +45,8 @@ from pipeline.core.timeline import Timeline
 from pipeline.core.tracks import Tracks
 from sources.video_file import VideoFileConfig, VideoFileSource
 
-ALONE_FRAMES = 120
+ALONE_FRAMES = 60
+SPIN_S = 1.0
 
 
 class StandIn:
@@ -91,16 +92,31 @@ class Turn:
     frames_per_s: float
     cpu_ms_per_frame: float
     cores_used: float
+    cores_available: float
     of_the_slowest_resource: float
     busy: dict[str, float]
-    load: float
-    peak_rss_mb: float
 
 
 def cpu_s() -> float:
     """CPU time of this process and of the children that have ended (s)."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def cores_available() -> float:
+    """Cores that plain counting gets now, beside whatever else the machine does."""
+
+    def spin(until: float, data: bytes) -> None:
+        while time.perf_counter() < until:
+            zlib.crc32(data)
+
+    began, began_cpu = time.perf_counter(), cpu_s()
+    threads = [threading.Thread(target=spin, args=(began + SPIN_S, bytes(1 << 16))) for _ in range(usable_cores())]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return (cpu_s() - began_cpu) / (time.perf_counter() - began)
 
 
 def per_frame_alone(config: RunConfig, clip: Path, detector: Detector) -> dict[str, float]:
@@ -148,17 +164,17 @@ def _as_tracks(boxes: Detections) -> Tracks:
 
 def turn(config: RunConfig, detector: Detector, alone_s: dict[str, float]) -> Turn:
     """One run from beginning to end."""
+    before = cores_available()
     with build_run(config, detector=detector) as built:
         cpu_began = cpu_s()
         report = built.runner.run()
         spent_s = cpu_s() - cpu_began
+    available = (before + cores_available()) / 2
     frames = sum(source.emitted for source in report.sources.values())
     rate, per_frame_s = frames / report.wall_s, spent_s / frames
     slowest = min(usable_cores() / per_frame_s, *(1 / seconds for seconds in alone_s.values()))
     busy = {name.split("/")[-1]: stage.busy for name, stage in report.stages.items() if stage.busy is not None}
-    rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    load = os.getloadavg()[0]
-    return Turn(frames, rate, per_frame_s * 1e3, rate * per_frame_s, rate / slowest, busy, load, rss_mb)
+    return Turn(frames, rate, per_frame_s * 1e3, rate * per_frame_s, available, rate / slowest, busy)
 
 
 def arguments() -> argparse.Namespace:
@@ -198,27 +214,22 @@ def main() -> None:
 
 
 def _print(alone_s: dict[str, float], turns: Sequence[Turn]) -> None:
-    cores = usable_cores()
     print(f"alone, frames/s: {', '.join(f'{name} {1 / seconds:.0f}' for name, seconds in alone_s.items())}")
-    columns = (
-        f"{'frames/s':>10}{'CPU ms/frame':>14}{f'of {cores} cores':>12}{'of slowest':>12}{'load':>7}{'peak MB':>9}"
-    )
-    print(f"{'':8}{columns}  busy")
+    columns = ("frames/s", "CPU ms/frame", f"of {usable_cores()} cores", "available", "of slowest")
+    print(f"{'':8}{''.join(f'{column:>14}' for column in columns)}  busy")
+
+    def line(name: str, figure: Callable[[Callable[[Turn], float]], float], busy: str) -> None:
+        cells = (
+            f"{figure(lambda t: t.frames_per_s):>14.1f}{figure(lambda t: t.cpu_ms_per_frame):>14.1f}",
+            f"{figure(lambda t: t.cores_used):>14.2f}{figure(lambda t: t.cores_available):>14.2f}",
+            f"{figure(lambda t: t.of_the_slowest_resource):>14.2f}",
+        )
+        print(f"{name:8}{''.join(cells)}  {busy}")
+
     for number, one in enumerate(turns, 1):
         busy = " ".join(f"{name} {share:.0%}" for name, share in one.busy.items())
-        print(
-            f"turn {number:<3}{one.frames_per_s:>10.1f}{one.cpu_ms_per_frame:>14.1f}{one.cores_used:>12.2f}"
-            f"{one.of_the_slowest_resource:>12.2f}{one.load:>7.1f}{one.peak_rss_mb:>9.0f}  {busy}"
-        )
-
-    def median(read: Callable[[Turn], float]) -> float:
-        return statistics.median(map(read, turns))
-
-    print(
-        f"median  {median(lambda t: t.frames_per_s):>10.1f}{median(lambda t: t.cpu_ms_per_frame):>14.1f}"
-        f"{median(lambda t: t.cores_used):>12.2f}{median(lambda t: t.of_the_slowest_resource):>12.2f}"
-    )
-    assert threading.active_count() == 1, "threads left running"
+        line(f"turn {number}", lambda read, one=one: read(one), busy)  # type: ignore[misc]
+    line("median", lambda read: statistics.median(map(read, turns)), "")
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ MOST_MB_PER_STREAM = 40.0
 MOST_GROWTH = 1.25
 """The last part's p95 latency over the first part's; the bar is "no growth", the rest is other work on the machine."""
 WARM_UP_S = 5.0
+PARTS = 5
 
 
 class LateStart(ReplaySource):
@@ -93,13 +94,15 @@ class LatencySink:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of the run: frames emitted, and percentiles of their latency from the instant they were due (ms)."""
+    """A part of the run: frames emitted, percentiles of their latency from the instant they were due (ms), and the
+    memory at its end (MB)."""
 
     begin_s: float
     frames: int
     p50_ms: float
     p95_ms: float
     max_ms: float
+    rss_mb: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,6 @@ class Outcome:
     detect_busy: float
     cores_used: float
     rss_mb: float
-    rss_early_mb: float
     spans: list[Span]
 
 
@@ -135,15 +137,13 @@ def run_streams(config: RunConfig, clip: Path, n_streams: int, fps: float, secon
     settings = RunnerSettings(
         max_batch=runtime.batch, batch_wait_s=runtime.batch_wait_s, detect_workers=runtime.detect_workers
     )
-    early: list[float] = []
+    memory: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         lines = JsonlSink(JsonlConfig(path=Path(folder) / "out.jsonl"), class_names=detector.class_names)
         sinks = [SinkBinding("latency", latency), SinkBinding("jsonl", lines)]
         runner = Runner(sources, detector, tracker_factory(config.tracker), sinks, settings)
-        timers = [
-            threading.Timer(min(WARM_UP_S + 0.2 * seconds, 0.5 * seconds), lambda: early.append(rss_mb())),
-            threading.Timer(seconds, runner.stop),
-        ]
+        timers = [threading.Timer(n * seconds / PARTS, lambda: memory.append(rss_mb())) for n in range(1, PARTS)]
+        timers.append(threading.Timer(seconds, runner.stop))
         for timer in timers:
             timer.start()
         cpu_began = sum(os.times()[:2])
@@ -151,7 +151,7 @@ def run_streams(config: RunConfig, clip: Path, n_streams: int, fps: float, secon
         cores = (sum(os.times()[:2]) - cpu_began) / report.wall_s
         for timer in timers:
             timer.join()
-    at_end = rss_mb()
+    memory.append(rss_mb())
     detector.close()
     accounts = runner.ledger.snapshot().values()
     dropped = {reason: sum(a.dropped[reason] for a in accounts) for a in accounts for reason in a.dropped}
@@ -167,23 +167,22 @@ def run_streams(config: RunConfig, clip: Path, n_streams: int, fps: float, secon
         emitted / max(batches, 1),
         busy,
         cores,
-        at_end,
-        early[0],
-        _spans(latency.due_and_latency_ns, seconds),
+        memory[-1],
+        _spans(latency.due_and_latency_ns, memory, seconds),
     )
 
 
-def _spans(rows: Sequence[tuple[int, int]], seconds: float) -> list[Span]:
-    """Five equal parts (minutes, in a run of five), the first without the warm-up."""
+def _spans(rows: Sequence[tuple[int, int]], memory: Sequence[float], seconds: float) -> list[Span]:
+    """Equal parts (minutes, in a run of five), the first without the warm-up."""
     begin_ns = min(due for due, _ in rows)
     spans = []
-    for part in range(5):
-        low_s, high_s = part * seconds / 5, (part + 1) * seconds / 5
+    for part in range(PARTS):
+        low_s, high_s = part * seconds / PARTS, (part + 1) * seconds / PARTS
         low_s = max(low_s, min(WARM_UP_S, seconds / 10))
         inside = sorted(took / 1e6 for due, took in rows if low_s <= (due - begin_ns) / 1e9 < high_s)
         if inside:
             p50, p95 = (inside[int(q * (len(inside) - 1))] for q in (0.5, 0.95))
-            spans.append(Span(low_s, len(inside), p50, p95, inside[-1]))
+            spans.append(Span(low_s, len(inside), p50, p95, inside[-1], memory[part]))
     return spans
 
 
@@ -238,22 +237,21 @@ def _print(outcome: Outcome, memory: dict[int, float]) -> dict[str, bool]:
         f"{outcome.dropped or 'none'}; {outcome.mean_batch:.2f} frames a batch, detector busy "
         f"{outcome.detect_busy:.0%}, {outcome.cores_used:.2f} cores"
     )
-    print(f"{'from s':>8}{'frames':>9}{'p50 ms':>9}{'p95 ms':>9}{'max ms':>9}")
+    print(f"{'from s':>8}{'frames':>9}{'p50 ms':>9}{'p95 ms':>9}{'max ms':>9}{'MB':>8}")
     for span in outcome.spans:
-        print(f"{span.begin_s:>8.0f}{span.frames:>9}{span.p50_ms:>9.1f}{span.p95_ms:>9.1f}{span.max_ms:>9.1f}")
+        print(
+            f"{span.begin_s:>8.0f}{span.frames:>9}{span.p50_ms:>9.1f}{span.p95_ms:>9.1f}{span.max_ms:>9.1f}{span.rss_mb:>8.0f}"
+        )
     counts = sorted(memory)
     each = (memory[counts[-1]] - memory[counts[0]]) / max(counts[-1] - counts[0], 1)
-    print(
-        f"memory: {', '.join(f'{n} streams {mb:.0f} MB' for n, mb in memory.items())}: {each:.1f} MB for one more; "
-        f"in the long run {outcome.rss_early_mb:.0f} MB early, {outcome.rss_mb:.0f} MB at its end"
-    )
+    print(f"memory: {', '.join(f'{n} streams {mb:.0f} MB' for n, mb in memory.items())}: {each:.1f} MB for one more")
     first, last = outcome.spans[0], outcome.spans[-1]
     steady = statistics.median(span.p95_ms for span in outcome.spans[1:])
     verdicts = {
         "latency does not grow": last.p95_ms <= MOST_GROWTH * max(first.p95_ms, steady),
         "every frame is accounted for": outcome.produced == outcome.emitted + sum(outcome.dropped.values()),
         f"one more stream costs {MOST_MB_PER_STREAM:.0f} MB or less": each <= MOST_MB_PER_STREAM,
-        "memory does not grow": outcome.rss_mb <= outcome.rss_early_mb * 1.1 + 20,
+        "memory does not grow": outcome.rss_mb <= 1.05 * outcome.spans[PARTS // 2].rss_mb,
     }
     for text, holds in verdicts.items():
         print(f"{'yes' if holds else 'NO':>4}  {text}")
