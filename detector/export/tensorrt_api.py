@@ -44,10 +44,10 @@ def import_tensorrt() -> Any:
     """
     try:
         import tensorrt
-    except ImportError as error:
-        if getattr(error, "name", None) not in (None, "tensorrt"):
-            raise BackendError(f"TensorRT is installed, but does not load: {error}; install it anew") from error
+    except ModuleNotFoundError as error:
         raise MissingExtraError("tensorrt", "tensorrt", "running a network in TensorRT") from error
+    except (ImportError, OSError) as error:
+        raise BackendError(f"TensorRT is installed, but does not load ({error}); install it anew") from error
     if major_version(tensorrt) < 10:
         raise BackendError(f"TensorRT: wanted version 10 or newer, found {tensorrt.__version__}; install a newer one")
     return tensorrt

@@ -337,6 +337,14 @@ def test_without_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, we
             open_tensorrt(path, Wanted())
 
 
+def test_a_package_whose_libraries_do_not_load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: no such file', name='tensorrt')")
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BackendError, match=r"installed, but does not load \(libnvinfer\.so\.10: no such file\)"):
+        open_tensorrt(tmp_path / "x.engine", Wanted())
+
+
 def test_a_version_that_is_too_old(trt: Any, engine: Path) -> None:
     trt.__version__ = "8.6.1"
     with pytest.raises(BackendError, match=r"wanted version 10 or newer, found 8\.6\.1"):
