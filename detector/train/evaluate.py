@@ -75,7 +75,7 @@ class Evaluator:
 
     def detector(self, model: DetectionModel, *, conf_thres: float = 0.001) -> YoloDetector:
         """The network behind the interface of every detector; `model` is not changed."""
-        backend = EagerBackend(model, EagerConfig(device=str(self._device)))
+        backend = EagerBackend(model, EagerConfig(device=str(self._device), cuda_graphs=False))
         config = DetectorConfig(
             conf_thres=conf_thres,
             iou_thres=0.65,
