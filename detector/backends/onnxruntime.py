@@ -19,6 +19,7 @@ from detector.export.artefacts import kept
 from detector.export.header import ExportHeader
 from detector.preprocess import to_planes
 from detector.zoo import cache_dir
+from pipeline.core.cores import usable_cores
 from pipeline.core.errors import BackendError, CheckpointError, MissingExtraError
 from pipeline.core.protocols import IoSpec
 
@@ -35,6 +36,7 @@ _LEVELS = {
     "extended": "ORT_ENABLE_EXTENDED",
     "all": "ORT_ENABLE_ALL",
 }
+_MOST_CALLERS = 4
 _HALF_TYPE = "tensor(float16)"
 
 
@@ -89,8 +91,8 @@ class OnnxRuntimeBackend:
             max_batch=form.batch,
             num_classes=len(form.class_names),
             output=form.output,
-            # A session may be run from any number of threads; more than there are cores gain nothing.
-            n_parallel=os.cpu_count() or 1,
+            # A session may be run from any number of threads, which share its workers: a few keep all cores busy.
+            n_parallel=min(usable_cores(), _MOST_CALLERS),
         )
 
     @property
@@ -186,8 +188,8 @@ def open_session(path: Path, config: OnnxRuntimeConfig) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[config.optimisation])
-    if config.threads is not None:
-        options.intra_op_num_threads = config.threads
+    # Left alone it takes all cores of the machine, also in a container that may use two of them.
+    options.intra_op_num_threads = config.threads or (usable_cores() if usable_cores() < (os.cpu_count() or 1) else 0)
     # Threads that wait for the next operator otherwise spin, on cores that decoding, tracking and encoding want:
     # beside busy ones a frame of yolov7-tiny then takes nearly twice the processor time and twice as long.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from detector.backends.onnxruntime import (
     _providers,
     import_onnxruntime,
     open_onnxruntime,
+    open_session,
 )
-from detector.checkpoint import load_checkpoint, save_checkpoint
+from detector.checkpoint import Header, LoadedCheckpoint, load_checkpoint, save_checkpoint
+from detector.export.header import ExportHeader
+from detector.export.onnx_file import write_onnx
 from detector.models import build_model
 from detector.open_network import Wanted
 from detector.preprocess import to_planes
@@ -255,3 +259,38 @@ def test_providers(
 def test_no_fall_back_to_the_cpu(device: str, message: str) -> None:
     with pytest.raises(BackendError, match=message):
         _providers(device, [CPU])
+
+
+@pytest.mark.parametrize(
+    ("threads", "usable", "machine", "wanted"), [(None, 2, 2, 0), (None, 2, 64, 2), (3, 2, 64, 3), (3, 8, 8, 3)]
+)
+def test_threads(
+    threads: int | None, usable: int, machine: int, wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that may use two cores of a large machine gets two threads; 0 is ONNX Runtime's own choice."""
+    monkeypatch.setattr("detector.backends.onnxruntime.usable_cores", lambda: usable)
+    monkeypatch.setattr("os.cpu_count", lambda: machine)
+    path = make_onnx(tmp_path / "x.onnx", [1, 3, 64, 64], [1, 84, 8])
+    session = open_session(path, OnnxRuntimeConfig(device="cpu", threads=threads))
+    assert session.get_session_options().intra_op_num_threads == wanted
+
+
+def test_callers_at_once(tmp_path: Path) -> None:
+    """Each gets the boxes of its own picture, and a file keeps its optimised copy where one is wanted."""
+    torch.manual_seed(0)
+    model = build_model("yolov7-nano", num_classes=2).eval()
+    header = Header(
+        model="yolov7-nano", form=model.form, class_names=("a", "b"), input_hw=(64, 64), preprocess="yolov7"
+    )
+    path = tmp_path / "x.onnx"
+    write_onnx(model, ExportHeader.of(LoadedCheckpoint(model, header), input="pixels", output="candidates"), path)
+    copy = tmp_path / "optimised.onnx"
+    backend = OnnxRuntimeBackend(path, OnnxRuntimeConfig(device="cpu", threads=1, optimised_copy=copy))
+    assert copy.is_file()
+    assert 1 <= backend.io_spec.n_parallel <= 4
+    images = [torch.full((1, 64, 64, 3), value, dtype=torch.uint8) for value in range(0, 240, 30)]
+    alone = [backend.infer(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(backend.infer, images))
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one, other)  # type: ignore[arg-type]
