@@ -46,8 +46,8 @@ def _about(document: dict[str, Any]) -> list[str]:
     ]
     if (machine["load_before"] or 0.0) > BUSY_PER_CORE * machine["usable_cores"]:
         lines.append(
-            f"other programs were running (load {machine['load_before']} before the start): figures are too slow, those of "
-            "PyTorch most, whose threads wait by spinning; measure on a quiet machine"
+            f"other programs were running (load {machine['load_before']} before the start): figures are too slow, "
+            "those of PyTorch most, whose threads wait by spinning; measure on a quiet machine"
         )
     return lines
 

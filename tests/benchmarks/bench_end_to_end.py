@@ -8,8 +8,8 @@ round. `cores` is the CPU time per frame times frames per second in the middle o
 this project asks of itself (docs/performance.md).
 
 Without --weights: yolov7-tiny with the stand-in weights of stand_in_weights.py; the tracker then takes boxes of low
-scores too, since theirs are chance, so that more is drawn. The int8 file is made with frames of the clip, as `tracklight
-export` makes it, or is the one of --int8.
+scores too, since theirs are chance, so that more is drawn. The int8 file is made with frames of the clip, as
+`tracklight export` makes it, or is the one of --int8.
 
 Measure on a quiet machine. PyTorch's threads wait for each other by spinning: beside other programs the authors' loop
 slows down far more than the rest, and ratios to it come out too high.
