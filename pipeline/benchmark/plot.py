@@ -30,6 +30,8 @@ def plot_document(document: dict[str, Any], path: Path) -> None:
     left, right = figure.subplots(1, 2, sharey=True)
     _detector_bars(left, detectors)
     _rate_bars(right, whole)
+    if detectors:
+        figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=9)
     machine = document["machine"]
     gpu = ", ".join(machine["gpu"])
     figure.suptitle(
@@ -54,8 +56,6 @@ def _detector_bars(axes: Axes, results: list[tuple[str, dict[str, Any]]]) -> Non
     axes.invert_yaxis()
     axes.set(xlabel="ms a frame (median call)", title=DETECTOR + " alone")
     axes.set_xlim(0, max(begins, default=1.0) * 1.12 or 1.0)
-    if results:
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False, fontsize=9)
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
 
