@@ -75,6 +75,8 @@ def write_onnx_int8(
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            # Ranges are the mean of each picture's own: one odd picture must not make the steps coarse for all.
+            extra_options={"CalibMovingAverage": True},
         )
         built = onnx.load(quantised)
     onnx.helper.set_model_props(built, {**metadata, HEADER_KEY: header.model_dump_json()})
