@@ -43,6 +43,8 @@ contracts:
 
 bench: setup
 	$(BIN)/python tests/benchmarks/bench_tracker.py
+	$(BIN)/python tests/benchmarks/bench_nms.py
+	$(BIN)/python tests/benchmarks/bench_preprocess.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache runs demo

@@ -83,7 +83,7 @@ class YoloDetector:
 
     def __init__(self, config: DetectorConfig | None = None, *, network: OpenedNetwork | None = None) -> None:
         self._config = config = config or DetectorConfig()
-        self._backend, self._class_names, input_hw, self._preprocess = network or _open(config)
+        self._backend, self._class_names, input_hw, self._preprocess = network or network_for(config)
         spec = self._backend.io_spec
         self._limit_hw = _limit_hw(config.img_size, input_hw, spec.stride, spec.fixed_hw)
         self._settings = NmsSettings(
@@ -182,7 +182,8 @@ class YoloDetector:
             )
 
 
-def _open(config: DetectorConfig) -> OpenedNetwork:
+def network_for(config: DetectorConfig) -> OpenedNetwork:
+    """The network that a configuration names, opened; see YoloDetector for what is raised."""
     wanted = Wanted(config.backend, config.precision, config.device, config.threads)
     return open_network(config.weights, config.weights_sha256, wanted)
 

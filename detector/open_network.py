@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
@@ -88,7 +89,11 @@ def _fastest(wanted: Wanted) -> tuple[BackendName, str]:
     """For PyTorch weights: what needs no minutes of building and is installed."""
     if wanted.device not in ("auto", "cpu") or (wanted.device == "auto" and torch.cuda.is_available()):
         return "eager", "which needs no building on a GPU (tensorrt is faster once built)"
-    return "eager", "which runs everywhere"
+    if find_spec("openvino"):
+        return "openvino", "the fastest that is installed for this CPU"
+    if find_spec("onnxruntime") and find_spec("onnx"):
+        return "onnxruntime", "the fastest that is installed for this CPU (openvino would be faster)"
+    return "eager", "as neither openvino nor onnxruntime is installed"
 
 
 def _precision(wanted: Wanted, backend: BackendName) -> Precision:

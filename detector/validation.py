@@ -13,6 +13,7 @@ import numpy as np
 
 from detector.checkpoint import read_header
 from detector.data.read import read_training_set
+from detector.preprocess import Preprocess
 from detector.zoo import resolve_weights
 from pipeline.core.arrays import ImageArray
 from pipeline.core.class_names import class_ids
@@ -28,18 +29,21 @@ Progress = Callable[[int, int], None]
 """Called with the number of images done, and of all."""
 
 
-def reference_settings(weights: str, sha256: str | None = None) -> dict[str, Any]:
-    """Fields of DetectorConfig with which the publishers of a family measured AP.
+def reference_settings(weights: str) -> dict[str, Any]:
+    """Fields of DetectorConfig with which the publishers of the weights' family measured AP.
 
     Args:
-        weights: a weight file, or a name of the zoo.
-        sha256: digest that the file must have.
+        weights: PyTorch weights: a file, or a name of the zoo.
 
     Raises:
         CheckpointError: the weights cannot be had or read.
     """
-    path = resolve_weights(weights, sha256)
-    if path.suffix == ".onnx" or read_header(path).preprocess == "yolox":
+    return published_settings(read_header(resolve_weights(weights)).preprocess)
+
+
+def published_settings(preprocess: Preprocess) -> dict[str, Any]:
+    """The same for a family, told by what its networks take."""
+    if preprocess == "yolox":
         return {"conf_thres": 0.01, "iou_thres": 0.65, "multi_label": False, "rect": False}
     return {"conf_thres": 0.001, "iou_thres": 0.65, "multi_label": True, "rect": True}
 

@@ -39,6 +39,17 @@ def golden_dir() -> Path:
     return Path(__file__).resolve().parent / "golden"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Networks that tests convert for a runtime are kept for the other tests, and not in the user's own cache."""
+    before = os.environ.get("TRACKLIGHT_CACHE")
+    os.environ["TRACKLIGHT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["TRACKLIGHT_CACHE"]
+    if before is not None:
+        os.environ["TRACKLIGHT_CACHE"] = before
+
+
 @pytest.fixture(autouse=True)
 def _no_thread_left() -> Iterator[None]:
     """Every thread that a test starts has ended when the test ends.

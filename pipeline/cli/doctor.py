@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         "devices": _devices(),
         "runtimes": _runtimes(),
         "video": _video(),
-        "tracker": _tracker(),
+        "compiled code": _compiled(),
         "extras": _extras(),
         "display": _display(),
     }
@@ -114,13 +114,15 @@ def _can_encode(name: str) -> bool:
     return True
 
 
-def _tracker() -> dict[str, object]:
-    from tracker.kernels import BACKEND
+def _compiled() -> dict[str, object]:
+    from detector.box_kernels import BACKEND as BOXES
+    from tracker.kernels import BACKEND as TRACKER
 
-    hint = (
-        "" if BACKEND == "cython" else " (slower; the compiled module was not built: pip install -e . with a compiler)"
-    )
-    return {"kernels": BACKEND + hint}
+    hint = " (slower; the compiled module was not built: pip install -e . with a compiler)"
+    return {
+        name: used if used == "cython" else used + hint
+        for name, used in (("boxes of networks", BOXES), ("tracker", TRACKER))
+    }
 
 
 def _extras() -> dict[str, object]:

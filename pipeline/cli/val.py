@@ -28,8 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print a table, and write figures (and boxes) to a fresh folder."""
-    from detector.validation import read_dataset, reference_settings, validate
-    from pipeline.config.build import build_detector, detector_config
+    from detector.detector import YoloDetector, network_for
+    from detector.open_network import RUNS
+    from detector.validation import published_settings, read_dataset, validate
+    from pipeline.config.build import detector_config
     from pipeline.config.yaml_file import merge, parse_settings, read_yaml
     from pipeline.evaluation.coco_map import write_json
     from sinks.output_path import check_output
@@ -40,12 +42,17 @@ def run(args: argparse.Namespace) -> int:
             check_output(Path(path), exist_ok=args.exist_ok)
     settings = merge(read_yaml(Path(args.config)) if args.config else {}, parse_settings(args.set or []))
     asked = {**settings.get("detector", {}), **_flags(args)}
-    typed = detector_config(asked)
-    # What is not asked for is set as the publishers of the family set it, so that figures compare.
-    section = {**reference_settings(typed.weights, typed.weights_sha256), **asked}
+    config = detector_config(asked)
+    if config.precision == "auto" and Path(config.weights).suffix not in RUNS:
+        # Figures are compared to a tenth of a point, so nothing is rounded unless that is asked for.
+        asked["precision"] = "fp32"
+        config = detector_config(asked)
     dataset = read_dataset(Path(args.data), args.split, Path(args.images) if args.images else None)
     classes = [int(c) if c.isdecimal() else c for c in args.classes] if args.classes else None
-    detector = build_detector(section)
+    network = network_for(config)
+    # What is not asked for is set as the publishers of the family set it, so that figures compare.
+    section = {**published_settings(network.preprocess), **asked}
+    detector = YoloDetector(detector_config(section), network=network)
     try:
         with _Progress(quiet=args.quiet) as progress:
             measured = validate(

@@ -18,7 +18,7 @@ from detector.backends.eager import EagerBackend
 from detector.checkpoint import save_checkpoint
 from detector.detector import DetectorConfig, YoloDetector
 from detector.models import build_model
-from detector.validation import read_dataset, reference_settings, validate
+from detector.validation import published_settings, read_dataset, reference_settings, validate
 from pipeline.core.errors import BackendError, CheckpointError, ConfigError, DatasetError, ShapeError
 from pipeline.core.frame import CaptureClock, Frame
 from pipeline.core.protocols import Detector, IoSpec
@@ -68,7 +68,7 @@ class MarkedBoxes:
 
 def marked(monkeypatch: pytest.MonkeyPatch, preprocess: str, **settings: Any) -> tuple[YoloDetector, MarkedBoxes]:
     backend = MarkedBoxes()
-    monkeypatch.setattr(detector_module, "_open", lambda config: (backend, NAMES, (128, 128), preprocess))
+    monkeypatch.setattr(detector_module, "network_for", lambda config: (backend, NAMES, (128, 128), preprocess))
     return YoloDetector(DetectorConfig(weights="x", **settings)), backend
 
 
@@ -176,7 +176,7 @@ def test_one_class_networks(monkeypatch: pytest.MonkeyPatch) -> None:
         backend = MarkedBoxes()
         backend.infer = lambda images: torch.tensor([[[50.0, 50, 20, 20, 0.8, 0.5]]])  # type: ignore[method-assign]
         monkeypatch.setattr(
-            detector_module, "_open", lambda config, b=backend, p=preprocess: (b, ("cat",), (128, 128), p)
+            detector_module, "network_for", lambda config, b=backend, p=preprocess: (b, ("cat",), (128, 128), p)
         )
         (found,) = YoloDetector(DetectorConfig(weights="x")).detect_images([picture(128, 128, (0, 0, 9, 9))])
         assert found.confidence.tolist() == pytest.approx([wanted])
@@ -299,7 +299,7 @@ def test_the_published_weights_reach_their_ap(data_dir: Path, file: str) -> None
     dataset = read_dataset(coco(data_dir))
     weights = str(data_dir / "weights" / file)
     config = DetectorConfig(
-        weights=weights, backend=BACKENDS[file], device="cpu", threads=1, **reference_settings(weights)
+        weights=weights, backend=BACKENDS[file], device="cpu", threads=1, **published_settings("yolox")
     )
     told: list[tuple[int, int]] = []
     measured = validate(YoloDetector(config), dataset, batch_size=4, progress=lambda *done: told.append(done))
