@@ -16,7 +16,7 @@ EXTRAS = {
     "eval": ("faster_coco_eval", "trackeval"),
     "train": ("matplotlib", "tensorboard", "faster_coco_eval"),
     "export": ("onnx", "onnxruntime"),
-    "openvino": ("openvino", "nncf"),
+    "openvino": ("openvino", "nncf", "onnx"),
     "tensorrt": ("tensorrt",),
     "interop": ("supervision",),
 }
