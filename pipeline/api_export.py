@@ -38,6 +38,7 @@ def export(
     output: str | Path | None = None,
     data: str | Path | None = None,
     split: str = "val",
+    calibrate: str | Path | None = None,
     exist_ok: bool = False,
     progress: Callable[[str], None] | None = None,
     **settings: Any,
@@ -52,6 +53,8 @@ def export(
         data: footage or pictures of the place where it will run, or a labelled data set: what files are compared on and
             int8 is calibrated with. A data set also tells AP before and after. Default: drawn pictures.
         split: on which part of a data.yaml AP is measured; calibration takes `train`.
+        calibrate: what int8 is calibrated with where `data` is a labelled set without a part for it, such as a COCO
+            .json: ranges that were measured on the pictures that AP is measured on flatter it. Default: `data`.
         exist_ok: whether existing files may be replaced.
         progress: told what is done now.
         settings: fields of ExportSettings, such as `precision="int8"`, `dynamic=True`.
@@ -69,12 +72,12 @@ def export(
     places = _places(path, formats, Path(output) if output is not None else None)
     for place in places.values():
         check_output(place, exist_ok=exist_ok)
-    if typed.precision == "int8" and data is None:
+    if typed.precision == "int8" and data is None and calibrate is None:
         raise UsageError("int8: wanted pictures to measure the ranges on; name footage or a data set with --data")
     loaded, digest = load_checkpoint(path), file_sha256(path)
     for format in formats:
         header_of(loaded, format, typed)  # what cannot be is told before minutes are spent on the others
-    material = _material(str(path), Path(data) if data is not None else None, split)
+    material = _material(str(path), _path(data), split, _path(calibrate))
     made = []
     for format, place in places.items():
         if progress is not None:
@@ -97,11 +100,14 @@ def _places(weights: Path, formats: Sequence[Format], output: Path | None) -> di
     return {formats[0]: output}
 
 
-def _material(weights: str, data: Path | None, split: str) -> Material:
-    if data is None:
-        return Material(_drawn)
-    pictures = partial(read_calibration, data)
-    if data.suffix.lower() not in _LABELLED:
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def _material(weights: str, data: Path | None, split: str, calibrate: Path | None) -> Material:
+    seen = calibrate or data
+    pictures = _drawn if seen is None else partial(read_calibration, seen)
+    if data is None or data.suffix.lower() not in _LABELLED:
         return Material(pictures)
     return Material(pictures, read_dataset(data, split), reference_settings(weights))
 

@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a labelled one also tells AP before and after",
     )
     group.add_argument("--split", default="val", help="part of a data.yaml for AP (default: %(default)s)")
+    group.add_argument(
+        "--calibrate", metavar="DATA", help="other pictures to calibrate int8 with, where --data measures AP (--data)"
+    )
     group.add_argument("--device", metavar="DEVICE", help="GPU of a TensorRT engine: cuda, cuda:N or auto")
 
 
@@ -64,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
         output=args.output,
         data=args.data,
         split=args.split,
+        calibrate=args.calibrate,
         exist_ok=args.exist_ok,
         progress=None if args.quiet else _say,
         **_settings(args),

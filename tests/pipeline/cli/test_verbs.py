@@ -58,7 +58,7 @@ def test_models_as_a_table_and_as_json(capsys: pytest.CaptureFixture[str]) -> No
 def test_doctor_tells_versions_devices_and_extras(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     shown = capsys.readouterr().out
-    for word in ("torch", "FFmpeg libavcodec", "encode h264", "kernels", "[eval]", "screen"):
+    for word in ("torch", "FFmpeg libavcodec", "encode h264", "compiled code", "[eval]", "screen"):
         assert word in shown
 
 
