@@ -20,7 +20,7 @@ from detector.cpu_features import cpu_flags, has_fast_bf16
 from detector.download import file_sha256
 from detector.export.artefacts import kept
 from detector.export.header import ExportHeader
-from detector.export.openvino_ir import import_openvino, read_ir, write_openvino
+from detector.export.openvino_ir import import_openvino, openvino_core, read_ir, write_openvino
 from detector.preprocess import to_planes
 from pipeline.core.cores import usable_cores
 from pipeline.core.errors import BackendError
@@ -78,7 +78,7 @@ class OpenVinoBackend:
     def __init__(self, path: Path, config: OpenVinoConfig | None = None) -> None:
         config = config or OpenVinoConfig()
         openvino = import_openvino(f"running {path.name}")
-        self._core = openvino.Core()
+        self._core = openvino_core()
         self._tensor, self._partial_shape = openvino.Tensor, openvino.PartialShape
         self._device = _device(config.device, self._core.available_devices)
         ir, metadata = read_ir(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,6 +33,20 @@ def import_openvino(needed_for: str) -> Any:
     except ImportError as error:
         raise MissingExtraError("openvino", "openvino", needed_for) from error
     return openvino
+
+
+@cache
+def openvino_core() -> Any:
+    """The process's only `openvino.Core`, which lives to its end.
+
+    OpenVINO's CPU plugin gives the thread that loads it a stack for signal handlers and puts the old one back when it is
+    destroyed. Two plugins that go in the order they came leave a stack behind that is not there any more, and the next
+    Ctrl-C ends in a segmentation fault (seen with 2026.4). One core has one plugin.
+
+    Raises:
+        MissingExtraError: openvino is not installed.
+    """
+    return import_openvino("OpenVINO").Core()
 
 
 @contextmanager
@@ -112,9 +127,9 @@ def read_ir(path: Path) -> tuple[Any, dict[str, str]]:
         MissingExtraError: openvino is not installed.
         CheckpointError: OpenVINO cannot read it.
     """
-    openvino = import_openvino(f"running {path.name}")
+    import_openvino(f"running {path.name}")
     try:
-        ir = openvino.Core().read_model(path)
+        ir = openvino_core().read_model(path)
     except Exception as error:
         raise CheckpointError(f"{path}: OpenVINO cannot read it ({_first_line(error)})") from error
     if ir.has_rt_info([HEADER_KEY]):

@@ -317,3 +317,29 @@ def test_boxes_on_real_frames_are_pytorchs(
         assert a.class_id.tolist() == b.class_id.tolist()
         np.testing.assert_allclose(a.xyxy, b.xyxy, atol=0.5)
         np.testing.assert_allclose(a.confidence, b.confidence, atol=1e-3)
+
+
+_OPENED_AND_CLOSED = """
+import faulthandler, os, signal, sys
+from pathlib import Path
+import torch
+from detector.backends.openvino import OpenVinoBackend
+faulthandler.enable()  # gives signal handlers a stack of their own, as test runners and services do
+told = []
+signal.signal(signal.SIGUSR1, lambda *_: told.append(1))
+first, second = (OpenVinoBackend(Path(sys.argv[1])) for _ in range(2))
+for backend in (first, second):
+    backend.infer(torch.zeros((1, 64, 96, 3), dtype=torch.uint8))
+for backend in (first, second):
+    backend.close()
+del first, second, backend
+os.kill(os.getpid(), signal.SIGUSR1)
+print(told)
+"""
+
+
+def test_a_signal_after_two_networks_were_closed(made: Callable[..., Path]) -> None:
+    """OpenVINO's plugin changes the stack for signal handlers; with two of them a Ctrl-C ended in SIGSEGV."""
+    code = [sys.executable, "-c", _OPENED_AND_CLOSED, str(made("yolox-nano"))]
+    done = subprocess.run(code, capture_output=True, text=True, cwd=Path(__file__).parents[3], timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, "[1]"), done.stderr
