@@ -38,10 +38,10 @@ class EncoderSettings:
     Attributes:
         codec: video codec.
         preset: speed against size; `auto`: for h264 two thirds of the time of veryfast for files 4 to 9 % larger
-            (decision 0019), for hevc veryfast.
+            (decision 0017), for hevc veryfast.
         crf: constant quality, lower is better; used where `bitrate_kbps` is None.
         bitrate_kbps: mean bit rate.
-        threads: encoder threads, 0 = one per core that may be used, at most 8: they cost nothing (decision 0019), and
+        threads: encoder threads, 0 = one per core that may be used, at most 8: they cost nothing (decision 0017), and
             with one alone encoding holds up a fast detector.
         low_latency: every frame leaves the encoder at once, at the cost of size.
     """
