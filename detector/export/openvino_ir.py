@@ -39,9 +39,9 @@ def import_openvino(needed_for: str) -> Any:
 def openvino_core() -> Any:
     """The process's only `openvino.Core`, which lives to its end.
 
-    OpenVINO's CPU plugin gives the thread that loads it a stack for signal handlers and puts the old one back when it is
-    destroyed. Two plugins that go in the order they came leave a stack behind that is not there any more, and the next
-    Ctrl-C ends in a segmentation fault (seen with 2026.4). One core has one plugin.
+    OpenVINO's CPU plugin gives the thread that loads it a stack for signal handlers and puts the old one back when it
+    is destroyed. Two plugins that go in the order they came leave a stack behind that is not there any more, and the
+    next Ctrl-C ends in a segmentation fault (seen with 2026.4). One core has one plugin.
 
     Raises:
         MissingExtraError: openvino is not installed.
