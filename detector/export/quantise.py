@@ -156,7 +156,7 @@ def _import_nncf() -> Any:
         raise MissingExtraError("nncf", "openvino", "int8 for OpenVINO") from error
     finally:
         logging.setLoggerClass(made_by)
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     return nncf
 
 
