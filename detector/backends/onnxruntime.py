@@ -205,7 +205,7 @@ def open_session(path: Path, config: OnnxRuntimeConfig) -> Any:
     return session
 
 
-def import_onnxruntime() -> Any:
+def import_onnxruntime(needed_for: str = "running an .onnx file") -> Any:
     """The package `onnxruntime`, told to send nothing to its maker.
 
     Official builds report events of every process that loads them; what runs on people's cameras must not, unless the
@@ -218,7 +218,7 @@ def import_onnxruntime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingExtraError("onnxruntime", "export", "running an .onnx file") from error
+        raise MissingExtraError("onnxruntime", "export", needed_for) from error
     return onnxruntime
 
 

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detector.backends.onnxruntime import import_onnxruntime
 from detector.export.onnx_file import INPUT
 from detector.export.onnx_graph import import_onnx
 from pipeline.core.arrays import ImageArray
-from pipeline.core.errors import BackendError, MissingExtraError
+from pipeline.core.errors import BackendError
 
 _BINS = 2048
 _STEPS = 127
@@ -117,10 +118,7 @@ def _values(
 ) -> Iterator[list[NDArray[Any]]]:
     """What the named values are on each picture, in ONNX Runtime."""
     onnx = import_onnx()
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("onnxruntime", "export", "measuring the ranges for int8") from error
+    onnxruntime = import_onnxruntime("measuring the ranges for int8")
     listening = onnx.ModelProto()
     listening.CopyFrom(model)
     listening.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)

@@ -87,9 +87,10 @@ def _providers(backend: str) -> str:
     """What ONNX Runtime was built for: its CPU and GPU packages have one name."""
     if backend != "onnxruntime":
         return ""
-    import onnxruntime
+    from detector.backends.onnxruntime import import_onnxruntime
 
-    return f" ({', '.join(name.removesuffix('ExecutionProvider') for name in onnxruntime.get_available_providers())})"
+    providers = import_onnxruntime().get_available_providers()
+    return f" ({', '.join(name.removesuffix('ExecutionProvider') for name in providers)})"
 
 
 def _video() -> dict[str, object]:
