@@ -8,7 +8,7 @@ print(made.path, made.parity.max_px)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +18,16 @@ import numpy as np
 from detector.checkpoint import load_checkpoint
 from detector.download import file_sha256
 from detector.export.calibration import read_calibration
-from detector.export.exporter import SUFFIXES, Exported, ExportSettings, Format, Material, export_network, header_of
+from detector.export.exporter import (
+    SUFFIXES,
+    UNLESS_ASKED,
+    Exported,
+    ExportSettings,
+    Format,
+    Material,
+    export_network,
+    header_of,
+)
 from detector.open_network import RUNS
 from detector.validation import read_dataset, reference_settings
 from detector.zoo import DEFAULT_WEIGHTS, resolve_weights
@@ -51,39 +60,58 @@ def export(
         output: the file, or a folder (for several formats: a folder); default: beside nothing, in the current folder,
             with the name of the weights.
         data: footage or pictures of the place where it will run, or a labelled data set: what files are compared on and
-            int8 is calibrated with. A data set also tells AP before and after. Default: drawn pictures.
+            int8 is calibrated with. A data set also tells AP before and after. Default: `calibrate`, or drawn pictures.
         split: on which part of a data.yaml AP is measured; calibration takes `train`.
         calibrate: what int8 is calibrated with where `data` is a labelled set without a part for it, such as a COCO
             .json: ranges that were measured on the pictures that AP is measured on flatter it. Default: `data`.
         exist_ok: whether existing files may be replaced.
         progress: told what is done now.
-        settings: fields of ExportSettings, such as `precision="int8"`, `dynamic=True`.
+        settings: fields of ExportSettings, such as `precision="int8"`, `dynamic=True`; what is not named is as
+            `UNLESS_ASKED` has it for the form, else the field's default.
 
     Raises:
-        UsageError: options that do not go together, or an output that exists.
+        UsageError: options that do not go together or would change nothing, or an output that exists.
         MissingExtraError: a package of a form is not installed.
         CheckpointError, DatasetError: weights or data cannot be read.
         BackendError: a form cannot be what is asked, or finds something else than the network.
     """
-    typed: ExportSettings = validated(ExportSettings, settings, "export")
+    _refuse_idle(settings, formats)
+    typed: dict[Format, ExportSettings] = {
+        format: validated(ExportSettings, UNLESS_ASKED.get(format, {}) | settings, "export") for format in formats
+    }
     path = resolve_weights(str(weights or DEFAULT_WEIGHTS))
     if path.suffix in RUNS:
         raise UsageError(f"{path}: wanted PyTorch weights to export, found an {path.suffix} file; name its source")
     places = _places(path, formats, Path(output) if output is not None else None)
     for place in places.values():
         check_output(place, exist_ok=exist_ok)
-    if typed.precision == "int8" and data is None and calibrate is None:
+    if settings.get("precision") == "int8" and data is None and calibrate is None:
         raise UsageError("int8: wanted pictures to measure the ranges on; name footage or a data set with --data")
     loaded, digest = load_checkpoint(path), file_sha256(path)
     for format in formats:
-        header_of(loaded, format, typed)  # what cannot be is told before minutes are spent on the others
+        header_of(loaded, format, typed[format])  # what cannot be is told before minutes are spent on the others
     material = _material(str(path), _path(data), split, _path(calibrate))
     made = []
     for format, place in places.items():
         if progress is not None:
             progress(f"{format}: writing and checking {place}")
-        made.append(export_network(loaded, format, place, typed, material, source_sha256=digest))
+        made.append(export_network(loaded, format, place, typed[format], material, source_sha256=digest))
     return made
+
+
+def _refuse_idle(settings: Mapping[str, Any], formats: Sequence[str]) -> None:
+    """What would change nothing is a mistake of whoever asks for it, and is told."""
+    has_nms = settings.get("nms", "none") != "none"
+    idle = {
+        ("conf_thres", "iou_thres", "max_det"): None if has_nms else "suppression in the graph (nms: onnx or tensorrt)",
+        ("result",): "a file without suppression in the graph, whose result is boxes" if has_nms else None,
+        ("opset",): None if "onnx" in formats else "the format onnx",
+        ("device",): None if "tensorrt" in formats else "the format tensorrt, whose GPU it names",
+    }
+    for names, needed in idle.items():
+        found = [name for name in names if name in settings]
+        if found and needed:
+            raise UsageError(f"export: {', '.join(found)}: wanted {needed} to go with it; add that, or leave it out")
 
 
 def _places(weights: Path, formats: Sequence[Format], output: Path | None) -> dict[Format, Path]:
@@ -105,11 +133,12 @@ def _path(given: str | Path | None) -> Path | None:
 
 
 def _material(weights: str, data: Path | None, split: str, calibrate: Path | None) -> Material:
-    seen = calibrate or data
+    seen = data or calibrate
     pictures = _drawn if seen is None else partial(read_calibration, seen)
+    calibration = None if calibrate is None else partial(read_calibration, calibrate)
     if data is None or data.suffix.lower() not in _LABELLED:
-        return Material(pictures)
-    return Material(pictures, read_dataset(data, split), reference_settings(weights))
+        return Material(pictures, calibration=calibration)
+    return Material(pictures, read_dataset(data, split), reference_settings(weights), calibration)
 
 
 def _drawn(count: int) -> Iterable[ImageArray]:

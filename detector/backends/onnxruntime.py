@@ -158,7 +158,8 @@ def _converted(path: Path, wanted: Wanted) -> Path:
     if precision == "int8":
         raise BackendError(
             f"{path}: int8 needs pictures to calibrate with; "
-            "write a file first: tracklight export --format onnx --precision int8 --data DATA"
+            "write a file first: tracklight export --format onnx --input pixels --result maps --dynamic "
+            "--precision int8 --data DATA"
         )
     if precision == "bf16" or (precision == "fp16" and _on_cpu(wanted.device)):
         raise BackendError(f"{precision}: ONNX Runtime does not compute in it on a CPU; take fp32, or openvino's bf16")

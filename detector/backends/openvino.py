@@ -244,7 +244,7 @@ def _converted(path: Path, precision: Precision | None) -> Path:
 def _needs_calibration(path: Path) -> str:
     return (
         f"{path}: int8 needs pictures to calibrate with; make a file and run that: tracklight export --weights {path} "
-        "--format openvino --precision int8 --input pixels --result maps --dynamic --data VIDEO-OR-PICTURES"
+        "--format openvino --precision int8 --data VIDEO-OR-PICTURES"
     )
 
 

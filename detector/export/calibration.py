@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -48,17 +48,18 @@ def read_calibration(path: Path, n_pictures: int, *, split: str = "train") -> It
 
 
 def calibration_canvases(
-    pictures: Iterator[ImageArray], limit_hw: tuple[int, int], preprocess: Preprocess, stride: int
+    pictures: Iterable[ImageArray], limit_hw: tuple[int, int], preprocess: Preprocess, stride: int | None
 ) -> list[ImageArray]:
-    """Pictures letterboxed as a running detector does it: each uint8 (1, h, w, 3) BGR, rectangular as they come.
+    """Pictures letterboxed as a running detector does it: each uint8 (1, h, w, 3) BGR.
 
     Args:
         pictures: uint8 (h, w, 3) BGR.
         limit_hw: height and width that each resized picture must fit in, px; rounded up to the stride.
         preprocess: what the model was trained with.
-        stride: what height and width of the canvases are multiples of.
+        stride: what height and width of the canvases are multiples of, which are rectangular as the pictures come;
+            None = all are of `limit_hw`, for a file that takes nothing else.
     """
-    height, width = (round_up_to_stride(side, stride) for side in limit_hw)
+    height, width = (round_up_to_stride(side, stride or 1) for side in limit_hw)
     return [make_batches([picture], (height, width), preprocess, stride=stride)[0].canvases for picture in pictures]
 
 

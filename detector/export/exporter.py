@@ -17,12 +17,12 @@ from detector.backends import DetectorBackend, Precision
 from detector.backends.eager import EagerBackend, EagerConfig
 from detector.checkpoint import LoadedCheckpoint
 from detector.detector import DetectorConfig, YoloDetector
+from detector.export.calibration import calibration_canvases
 from detector.export.end2end import GraphNms
 from detector.export.header import ExportHeader, InputForm
 from detector.export.parity import Parity, compare
 from detector.letterbox import round_up_to_stride
 from detector.open_network import OpenedNetwork, Wanted
-from detector.preprocess import make_batches
 from detector.validation import validate
 from pipeline.core.arrays import ImageArray
 from pipeline.core.errors import BackendError
@@ -43,6 +43,12 @@ PRECISIONS: dict[Format, tuple[Precision, ...]] = {
     "tensorrt": ("fp32", "fp16", "int8"),
     "torchscript": ("fp32", "bf16", "fp16"),
 }
+
+UNLESS_ASKED: dict[Format, dict[str, Any]] = {
+    "openvino": {"input": "pixels", "result": "maps", "dynamic": True, "batch": None},
+}
+"""Fields of ExportSettings that a form has of its own. OpenVINO files are mostly run by this program, which is fastest
+with pictures in, logits out, at the shape of the frames; the other forms are mostly for other programs."""
 
 PARITY_FRAMES = 8
 """Frames that file and network are compared on."""
@@ -86,13 +92,15 @@ class ExportSettings:
 class Material(NamedTuple):
     """What a file is calibrated and checked with.
 
-    pictures: gives so many pictures (or fewer), uint8 (h, w, 3) BGR. dataset: labelled images to measure AP on, or
-    None. ap_settings: fields of DetectorConfig for that.
+    pictures: gives so many pictures (or fewer), uint8 (h, w, 3) BGR, to compare file and network on. dataset: labelled
+    images to measure AP on, or None. ap_settings: fields of DetectorConfig for that. calibration: gives pictures to
+    measure the ranges of int8 on; None = `pictures`.
     """
 
     pictures: Callable[[int], Iterable[ImageArray]]
     dataset: LabelledImages | None = None
     ap_settings: Mapping[str, Any] = MappingProxyType({})
+    calibration: Callable[[int], Iterable[ImageArray]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +209,10 @@ class Job(NamedTuple):
 
     def canvases(self) -> list[ImageArray]:
         """Pictures as the file will get them, uint8 (1, h, w, 3) each."""
-        header = self.header
+        header, material = self.header, self.material
+        pictures = (material.calibration or material.pictures)(CALIBRATION_FRAMES)
         stride = header.stride if header.fixed_hw is None else None
-        return [
-            make_batches([picture], header.input_hw, header.preprocess, stride=stride)[0].canvases
-            for picture in self.material.pictures(CALIBRATION_FRAMES)
-        ]
+        return calibration_canvases(pictures, header.input_hw, header.preprocess, stride)
 
 
 def _write_onnx(job: Job) -> ExportHeader:

@@ -27,28 +27,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="no table and no progress")
     group = parser.add_argument_group("input and output")
     group.add_argument("--img-size", "--img", type=int, nargs="+", metavar="PX", help="input size: one side, or H W")
-    group.add_argument("--batch", "--batch-size", metavar="N|dynamic", help="the only batch size, or any (1)")
-    group.add_argument("--dynamic", action="store_true", help="any height and width; any batch too without --batch")
     group.add_argument(
-        "--input", choices=("planes", "pixels"), help="float RGB planes as trained, or uint8 BGR pictures (planes)"
+        "--batch", "--batch-size", metavar="N|dynamic", help="the only batch size, or any (1; openvino: any)"
     )
     group.add_argument(
-        "--result", choices=("candidates", "maps"), help="decoded boxes, or maps for Tracklight itself (candidates)"
+        "--dynamic",
+        action=argparse.BooleanOptionalAction,
+        help="any height and width; any batch too without --batch (no; openvino: yes)",
+    )
+    group.add_argument(
+        "--input",
+        choices=("planes", "pixels"),
+        help="float planes as trained, or uint8 BGR pictures (planes; openvino: pixels)",
+    )
+    group.add_argument(
+        "--result",
+        choices=("candidates", "maps"),
+        help="decoded boxes, or maps for Tracklight itself (candidates; openvino: maps)",
     )
     group.add_argument(
         "--nms", choices=("none", "onnx", "tensorrt"), help="suppression in the graph: its operator, or plugin (none)"
     )
-    group.add_argument("--conf-thres", type=float, metavar="P", help="of the suppression in the graph (0.25)")
-    group.add_argument("--iou-thres", type=float, metavar="R", help="of the suppression in the graph (0.45)")
-    group.add_argument("--max-det", type=int, metavar="N", help="most boxes of the suppression in the graph (300)")
-    group.add_argument("--opset", type=int, metavar="N", help="version of ONNX' operators (17)")
+    group.add_argument(
+        "--conf-thres", type=float, metavar="P", help="of the suppression that --nms asks for (0.25)"
+    )
+    group.add_argument(
+        "--iou-thres", type=float, metavar="R", help="of the suppression that --nms asks for (0.45)"
+    )
+    group.add_argument("--max-det", type=int, metavar="N", help="most boxes of the suppression that --nms asks for (300)")
+    group.add_argument("--opset", type=int, metavar="N", help="version of the operators in an .onnx file (17)")
     group = parser.add_argument_group("precision")
     group.add_argument("--precision", metavar="P", help="fp32, bf16, fp16 or int8 (fp32)")
     group.add_argument(
         "--data",
         metavar="DATA",
         help="video, folder, data.yaml or COCO .json: what files are checked and int8 is calibrated with; "
-        "a labelled one also tells AP before and after",
+        "a labelled one also tells AP before and after (drawn pictures)",
     )
     group.add_argument("--split", default="val", help="part of a data.yaml for AP (default: %(default)s)")
     group.add_argument(
@@ -89,6 +103,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         opset=args.opset,
         precision=args.precision,
         device=args.device,
+        dynamic=args.dynamic,
     )
     if isinstance(settings.get("img_size"), list):
         settings["img_size"] = tuple(settings["img_size"])
@@ -96,7 +111,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         settings["batch"] = _batch(args.batch)
     elif args.dynamic:
         settings["batch"] = None
-    return settings | {"dynamic": args.dynamic}
+    return settings
 
 
 def _batch(text: str) -> int | None:

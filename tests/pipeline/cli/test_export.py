@@ -73,13 +73,14 @@ def test_drawn_pictures_are_always_the_same() -> None:
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        ((), {"dynamic": False}),
+        ((), {}),
+        (("--no-dynamic",), {"dynamic": False}),
         (("--dynamic",), {"dynamic": True, "batch": None}),
         (("--dynamic", "--batch", "4"), {"dynamic": True, "batch": 4}),
-        (("--batch", "dynamic"), {"dynamic": False, "batch": None}),
-        (("--img-size", "640"), {"dynamic": False, "img_size": 640}),
-        (("--img", "384", "640", "--nms", "onnx"), {"dynamic": False, "img_size": (384, 640), "nms": "onnx"}),
-        (("--result", "maps", "--input", "pixels"), {"dynamic": False, "result": "maps", "input": "pixels"}),
+        (("--batch", "dynamic"), {"batch": None}),
+        (("--img-size", "640"), {"img_size": 640}),
+        (("--img", "384", "640", "--nms", "onnx"), {"img_size": (384, 640), "nms": "onnx"}),
+        (("--result", "maps", "--input", "pixels"), {"result": "maps", "input": "pixels"}),
     ],
 )
 def test_options(arguments: tuple[str, ...], wanted: dict[str, object]) -> None:
