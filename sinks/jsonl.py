@@ -82,7 +82,7 @@ class JsonlSink:
             "latency_ms": _latencies(result.timeline),
             "dropped_before": result.dropped_before,
             "objects": self._objects(result),
-            "events": [dict(event) for event in result.events],
+            "events": [event.to_json() for event in result.events],
         }
 
     def _objects(self, result: FrameResult) -> list[dict[str, object]]:

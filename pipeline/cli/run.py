@@ -35,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tracker", metavar="NAME", help="bytetrack, a name in configs/trackers, a .yaml file, or none"
     )
+    parser.add_argument(
+        "--rules",
+        metavar="FILE.yaml",
+        help="lines, zones and other rules by source (`tracklight zones edit` draws them)",
+    )
     parser.add_argument("--realtime", action="store_true", help="play files at their own rate, dropping late frames")
     parser.add_argument("--view-img", action="store_true", help="show a window (same as -o display)")
     parser.add_argument("--exist-ok", action="store_true", help="overwrite outputs that exist")
@@ -97,6 +102,10 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
         ),
         "runtime": given(realtime=args.realtime or None, batch=args.batch_size),
     }
+    if args.rules is not None:
+        from pipeline.config.yaml_file import read_yaml
+
+        flags["analytics"] = read_yaml(Path(args.rules))
     if args.tracker is not None:
         from pipeline.config.build import tracker_section
 

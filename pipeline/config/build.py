@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config.analytics import analyst_factory, analytics_config
 from pipeline.config.registry import SOURCES, TRACKERS, find, nearest
 from pipeline.config.schema import RunConfig, Section
 from pipeline.config.validate import refuse_address, validated
@@ -76,6 +77,7 @@ def _check_sections(config: RunConfig) -> None:
         sink_config(config, kind, "placeholder")
     draw_config(config.draw)
     tracker_config(config.tracker)
+    analytics_config(config.analytics)
     detector_config(config.detector)
 
 
@@ -233,7 +235,10 @@ def build_run(
             max_frames=config.max_frames,
             fail_fast=config.runtime.fail_fast,
         )
-        runner = Runner(sources, used, factory, [*sinks, *extra_sinks], settings, clock)
+        analysts = analyst_factory(config.analytics, source_ids, used.class_names)
+        if analysts is not None and factory is None:
+            raise ConfigError("analytics: wanted a tracker, found tracker.kind none; rules count objects by their ids")
+        runner = Runner(sources, used, factory, [*sinks, *extra_sinks], settings, clock, analysts)
         yield BuiltRun(runner, tuple(output.shown for output in outputs if output.is_file))
     finally:
         if detector is None:

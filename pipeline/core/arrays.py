@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.core.errors import ShapeError
 
 FloatArray = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 ImageArray = NDArray[np.uint8]

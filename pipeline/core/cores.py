@@ -24,3 +24,12 @@ def usable_cores(quota_file: Path = _CGROUP_QUOTA) -> int:
         # No control groups here (another system), so there is no quota.
         pass
     return max(count, 1)
+
+
+def restricted_cores() -> int | None:
+    """`usable_cores()` where they are not all cores of the machine, else None.
+
+    For libraries that choose a number of threads well by themselves, but know of no container's quota.
+    """
+    cores = usable_cores()
+    return cores if cores < (os.cpu_count() or 1) else None

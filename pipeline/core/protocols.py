@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from pipeline.core.detections import Detections
+from pipeline.core.event import Event
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.result import FrameResult
+from pipeline.core.scene import Closing, Scene
 from pipeline.core.tracks import Tracks
 
 
@@ -116,6 +118,17 @@ class Tracker(Protocol):
 
 
 @runtime_checkable
+class Analyst(Protocol):
+    """Counts and events from tracks. One instance per source."""
+
+    def update(self, frame: Frame, tracks: Tracks) -> tuple[tuple[Event, ...], Scene]:
+        """Take the tracks of the next frame of the source; what happened at it, and how things stand."""
+
+    def finish(self) -> Closing:
+        """The source has ended: end what goes on. Nothing comes after it."""
+
+
+@runtime_checkable
 class Sink(Protocol):
     """Where results go. All methods are called from one thread.
 
@@ -145,3 +158,11 @@ class PolledSink(Sink, Protocol):
 
     def poll(self) -> None:
         """Handle what happened to the window. Raises StopRequest when the person watching asks for the end."""
+
+
+@runtime_checkable
+class ClosingSink(Sink, Protocol):
+    """A sink that keeps what analytics say at a source's end."""
+
+    def end_source(self, closing: Closing) -> None:
+        """The source has ended; called once after its last result and before `close`. Raises SinkError."""

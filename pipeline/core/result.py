@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.core.detections import Detections
+from pipeline.core.event import Event
 from pipeline.core.frame import Frame
+from pipeline.core.scene import Scene
 from pipeline.core.timeline import Timeline
 from pipeline.core.tracks import Tracks
 
@@ -21,8 +22,9 @@ class FrameResult:
         tracks: the tracker's boxes and ids.
         timeline: the frame's instants, `emitted` included by the time a sink sees it.
         dropped_before: frames of the same source that were dropped since the result before this one.
-        events: JSON-ready records of what analytics saw happen at this frame.
+        events: what analytics saw happen at this frame.
         tracked: False in a run without a tracker: sinks then show the detections instead of the tracks.
+        scene: lines, zones and their counts after this frame, or None in a run without analytics.
     """
 
     frame: Frame
@@ -30,5 +32,6 @@ class FrameResult:
     tracks: Tracks
     timeline: Timeline
     dropped_before: int = 0
-    events: tuple[Mapping[str, object], ...] = field(default=())
+    events: tuple[Event, ...] = field(default=())
     tracked: bool = True
+    scene: Scene | None = None

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.errors import SourceError, StageError, UsageError
+from pipeline.core.event import Event
 from pipeline.core.frame import Frame, StreamInfo
-from pipeline.core.protocols import Clock, Detector, Source, Tracker
+from pipeline.core.protocols import Analyst, Clock, Detector, Source, Tracker
 from pipeline.core.result import FrameResult
+from pipeline.core.scene import Scene
 from pipeline.core.tracks import Tracks
 from pipeline.runtime.batcher import Batcher
 from pipeline.runtime.channel import Channel, ChannelClosedError, Policy
@@ -26,6 +28,7 @@ from pipeline.runtime.worker import Worker
 logger = logging.getLogger(__name__)
 
 TrackerFactory = Callable[[StreamInfo], Tracker]
+AnalystFactory = Callable[[StreamInfo], Analyst | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,7 @@ class Runner:
         sinks: where results go.
         settings: capacities and limits.
         clock: the one clock that all stamps are on.
+        analyst_factory: makes each source's analytics from its StreamInfo, or None for a source without rules.
 
     Raises:
         UsageError: no source, or two of one id.
@@ -79,6 +83,7 @@ class Runner:
         sinks: Sequence[SinkBinding] = (),
         settings: RunnerSettings | None = None,
         clock: Clock | None = None,
+        analyst_factory: AnalystFactory | None = None,
     ) -> None:
         names = [source.source_id for source in sources]
         if not names:
@@ -87,6 +92,7 @@ class Runner:
             raise UsageError(f"Runner: wanted sources with different ids, found {names}")
         self._sources = list(sources)
         self._tracker_factory = tracker_factory
+        self._analyst_factory = analyst_factory
         self._settings = settings or RunnerSettings()
         self._clock = clock or MonotonicClock()
         self.ledger = Ledger()
@@ -302,19 +308,29 @@ class Runner:
 
     def _track_loop(self, worker: Worker) -> None:
         trackers: dict[str, Tracker] = {}
+        analysts: dict[str, Analyst | None] = {}
         next_index: dict[str, int] = {}
         try:
             while (item := self._detection.detected.get()) is not None:
                 frame = worker.at = item.frame
                 try:
                     tracks = self._track(trackers, item)
+                    events, scene = self._analyse(analysts, item, tracks)
                 except Exception:
                     self.ledger.dropped(frame.source_id, "failed")
                     raise
                 dropped_before = frame.index - next_index.get(frame.source_id, 0)
                 next_index[frame.source_id] = frame.index + 1
                 tracked = self._tracker_factory is not None
-                self._emit(FrameResult(frame, item.detections, tracks, item.timeline, dropped_before, tracked=tracked))
+                result = FrameResult(
+                    frame, item.detections, tracks, item.timeline, dropped_before, events, tracked, scene
+                )
+                self._emit(result)
+            for analyst in analysts.values():
+                if analyst is not None:
+                    closing = analyst.finish()
+                    for line in self._lines:
+                        line.end_source(closing)
         finally:
             for line in self._lines:
                 line.end()
@@ -331,6 +347,22 @@ class Runner:
             self.statistics.stage("track").add(self._clock.now_ns() - began_ns)
         item.timeline.stamp("track_end", self._clock.now_ns())
         return tracks
+
+    def _analyse(
+        self, analysts: dict[str, Analyst | None], item: DetectedFrame, tracks: Tracks
+    ) -> tuple[tuple[Event, ...], Scene | None]:
+        if self._analyst_factory is None:
+            return (), None
+        name = item.frame.source_id
+        if name not in analysts:
+            analysts[name] = self._analyst_factory(self.infos[name])
+        analyst = analysts[name]
+        if analyst is None:
+            return (), None
+        began_ns = self._clock.now_ns()
+        events, scene = analyst.update(item.frame, tracks)
+        self.statistics.stage("analyse").add(self._clock.now_ns() - began_ns)
+        return events, scene
 
     def _emit(self, result: FrameResult) -> None:
         now_ns = self._clock.now_ns()

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from pipeline.core.errors import StageError, StopRequest
 from pipeline.core.frame import StreamInfo
-from pipeline.core.protocols import PolledSink, Sink
+from pipeline.core.protocols import ClosingSink, PolledSink, Sink
 from pipeline.core.result import FrameResult
+from pipeline.core.scene import Closing
 from pipeline.runtime.channel import Channel
 from pipeline.runtime.latency import Durations
 from pipeline.runtime.report import SinkReport
@@ -56,6 +57,7 @@ class SinkLine:
         self._writing = writing
         self._on_stop = on_stop
         self._announced: deque[StreamInfo] = deque()
+        self._closings: deque[Closing] = deque()
         self._lock = threading.Lock()
         self._n_written = 0
         self._pump_ended = False
@@ -72,6 +74,11 @@ class SinkLine:
         """Pass a result on. Raises ChannelClosedError once the sink has failed."""
         if self.binding.wants(result.frame.source_id):
             self._channel.put(result)
+
+    def end_source(self, closing: Closing) -> None:
+        """What analytics say at a source's end; told to the sink after all results."""
+        if self.binding.wants(closing.source_id):
+            self._closings.append(closing)
 
     def end(self) -> None:
         """No more results: the sink writes what it holds and closes."""
@@ -125,11 +132,15 @@ class SinkLine:
 
     def _close(self) -> None:
         """A source without frames still leaves a complete, empty output; a failed run does not."""
+        sink = self.binding.sink
         try:
             if self._channel.finished and not self._channel.aborted:
                 self._open_announced()
+                if isinstance(sink, ClosingSink):
+                    for closing in self._closings:
+                        sink.end_source(closing)
         finally:
-            self.binding.sink.close()
+            sink.close()
 
     # -- the main thread, for a sink that needs it --------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""From tracks to counts and events: lines, zones, motion, heatmaps."""

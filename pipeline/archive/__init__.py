@@ -1,0 +1,1 @@
+"""A whole archive of videos, annotated in one resumable command."""

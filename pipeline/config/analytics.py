@@ -1,0 +1,68 @@
+"""Rules from a configuration: checked against the sources and classes of the run before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pipeline.config.registry import nearest
+from pipeline.config.schema import Section
+from pipeline.config.validate import validated
+from pipeline.core.errors import ConfigError
+from pipeline.core.frame import StreamInfo
+from pipeline.core.protocols import Analyst
+from pipeline.runtime.runner import AnalystFactory
+
+if TYPE_CHECKING:
+    from pipeline.analytics.config import AnalyticsConfig, SourceRules
+
+
+def analytics_config(section: Section) -> AnalyticsConfig:
+    """The rules, each checked for itself.
+
+    Raises:
+        ConfigError: a key, value or shape that cannot work.
+    """
+    from pipeline.analytics.checks import check_rules
+    from pipeline.analytics.config import AnalyticsConfig
+
+    config: AnalyticsConfig = validated(AnalyticsConfig, section, "analytics")
+    for name, rules in config.sources.items():
+        check_rules(rules, f"analytics.sources.{name}")
+    return config
+
+
+def analyst_factory(section: Section, source_ids: Sequence[str], class_names: tuple[str, ...]) -> AnalystFactory | None:
+    """Makes one analyst per source that has rules; None where no source has any.
+
+    Raises:
+        ConfigError: rules for a source that is not in the run, or a class that the detector does not know.
+    """
+    config = analytics_config(section)
+    if not config.sources:
+        return None
+    from pipeline.analytics.analyst import RuleAnalyst
+    from pipeline.analytics.checks import check_classes
+
+    for pattern, rules in config.sources.items():
+        if not any(fnmatchcase(source_id, pattern) for source_id in source_ids):
+            there = ", ".join(source_ids)
+            raise ConfigError(
+                f"analytics.sources.{pattern}: wanted a source of this run ({there}), found none of that name"
+                f"{nearest(pattern, source_ids)}"
+            )
+        check_classes(rules, class_names, f"analytics.sources.{pattern}")
+
+    def make(info: StreamInfo) -> Analyst | None:
+        rules = rules_for(config, info.source_id)
+        return None if rules is None else RuleAnalyst(rules, info, class_names)
+
+    return make
+
+
+def rules_for(config: AnalyticsConfig, source_id: str) -> SourceRules | None:
+    """The rules of a source: those under its exact name, else under the first pattern that fits it."""
+    if source_id in config.sources:
+        return config.sources[source_id]
+    return next((rules for name, rules in config.sources.items() if fnmatchcase(source_id, name)), None)
