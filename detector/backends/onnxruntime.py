@@ -19,7 +19,7 @@ from detector.export.artefacts import kept
 from detector.export.header import ExportHeader
 from detector.preprocess import to_planes
 from detector.zoo import cache_dir
-from pipeline.core.cores import usable_cores
+from pipeline.core.cores import restricted_cores, usable_cores
 from pipeline.core.errors import BackendError, CheckpointError, MissingExtraError
 from pipeline.core.protocols import IoSpec
 
@@ -190,7 +190,7 @@ def open_session(path: Path, config: OnnxRuntimeConfig) -> Any:
     options.log_severity_level = 3
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[config.optimisation])
     # Left alone it takes all cores of the machine, also in a container that may use two of them.
-    options.intra_op_num_threads = config.threads or (usable_cores() if usable_cores() < (os.cpu_count() or 1) else 0)
+    options.intra_op_num_threads = config.threads or restricted_cores() or 0
     # Threads that wait for the next operator otherwise spin, on cores that decoding, tracking and encoding want:
     # beside busy ones a frame of yolov7-tiny then takes nearly twice the processor time and twice as long.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

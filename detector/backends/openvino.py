@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from detector.export.artefacts import kept
 from detector.export.header import ExportHeader
 from detector.export.openvino_ir import import_openvino, openvino_core, read_ir, write_openvino
 from detector.preprocess import to_planes
-from pipeline.core.cores import usable_cores
+from pipeline.core.cores import restricted_cores, usable_cores
 from pipeline.core.errors import BackendError
 from pipeline.core.protocols import IoSpec
 
@@ -96,7 +95,8 @@ class OpenVinoBackend:
         # Tensors are the host's; OpenVINO copies them to a GPU itself.
         self.device = torch.device("cpu")
         self._ir: Any = ir
-        self._threads = config.threads or _restricted_cores()
+        # Of all cores it chooses itself: one thread per physical core is best.
+        self._threads = config.threads or restricted_cores()
         self._most_streams = config.streams or min(config.threads or usable_cores(), _MOST_STREAMS)
         self._streams = config.streams or 1
         self._lock = threading.Lock()
@@ -290,15 +290,6 @@ def _device(text: str, available: Sequence[str]) -> str:
         f"device: wanted one that OpenVINO finds here ({', '.join(available).lower().replace('.', ':')}) or auto, "
         f"found {text!r}; NVIDIA's GPUs are for the backends eager, onnxruntime and tensorrt"
     )
-
-
-def _restricted_cores() -> int | None:
-    """Cores that this process may use, if not all: OpenVINO does not know of a container's quota.
-
-    Otherwise it chooses: one thread per physical core is best.
-    """
-    cores = usable_cores()
-    return cores if cores < (os.cpu_count() or 1) else None
 
 
 def _io_of(ir: Any) -> OnnxIo:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.core.errors import UsageError
+from pipeline.core.percentile import percentile
 
 MIN_DIFFERENCE = 0.03
 """Smaller differences are never called one: the placement of a process in memory alone makes as much."""
@@ -52,17 +52,6 @@ class Spread:
     def relative(self) -> float:
         """Highest minus lowest as a fraction of the median; 0 where the median is 0."""
         return (self.high - self.low) / self.median if self.median else 0.0
-
-
-def percentile(values: Sequence[float], fraction: float) -> float:
-    """The smallest value that at least `fraction` (0 to 1) of all values do not exceed (nearest rank).
-
-    Raises:
-        UsageError: no values, or a fraction outside 0 to 1.
-    """
-    if not values or not 0 <= fraction <= 1:
-        raise UsageError(f"percentile: wanted values and a fraction of 0 to 1, found {len(values)} and {fraction}")
-    return sorted(values)[max(math.ceil(fraction * len(values)) - 1, 0)]
 
 
 def stage_figures(durations_ms: Sequence[float], *, frames: int, wall_s: float, cpu_s: float) -> StageFigures:

@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 from detector.cpu_features import cpu_flags
-from pipeline.core.cores import usable_cores
 from pipeline.runtime.report import environment
 
 FEATURES = (
@@ -23,7 +22,6 @@ def machine() -> dict[str, object]:
     """Hardware, versions, and the commit of this program, ready for JSON."""
     return {
         **environment(),
-        "usable_cores": usable_cores(),
         "cpu_features": cpu_features(),
         "memory_gb": memory_gb(),
         "gpu": gpu_names(),

@@ -9,7 +9,6 @@ import os
 import shutil
 import sys
 
-from pipeline.core.cores import usable_cores
 from pipeline.runtime.report import environment
 
 EXTRAS = {
@@ -17,7 +16,8 @@ EXTRAS = {
     "train": ("matplotlib", "tensorboard", "faster_coco_eval"),
     "export": ("onnx", "onnxruntime"),
     "openvino": ("openvino", "nncf", "onnx"),
-    "tensorrt": ("tensorrt",),
+    "tensorrt": ("tensorrt", "onnx", "onnxruntime"),
+    "bench": ("matplotlib",),
     "interop": ("supervision",),
 }
 """Modules that each extra brings."""
@@ -52,11 +52,15 @@ def _machine() -> dict[str, object]:
     from pipeline.benchmark.machine import cpu_features, memory_gb
 
     facts = environment()
-    versions = facts.pop("versions")
-    facts["usable cores"] = f"{usable_cores()} (affinity and container quota)"
-    facts["CPU features"] = " ".join(cpu_features()) or "not told by this system"
-    facts["memory"] = f"{memory_gb()} GB"
-    return facts | (versions if isinstance(versions, dict) else {})
+    versions = facts["versions"]
+    memory = memory_gb()
+    return {
+        **{name: facts[name] for name in ("python", "platform", "cpu")},
+        "usable cores": f"{facts['usable_cores']} (affinity and container quota)",
+        "CPU features": " ".join(cpu_features()) or "not told by this system",
+        "memory": "not told by this system" if memory is None else f"{memory} GB",
+        **(versions if isinstance(versions, dict) else {}),
+    }
 
 
 def _devices() -> dict[str, object]:

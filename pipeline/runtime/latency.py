@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.core.percentile import nearest_rank
+
 BINS_PER_OCTAVE = 64
 """Two neighbouring bins differ by 1.1 %: the error bound of a percentile over a run."""
 _N_BINS = 45 * BINS_PER_OCTAVE  # 1 ns to 2^45 ns, almost ten hours
@@ -62,7 +64,7 @@ class Durations:
             if not self._count:
                 return Percentiles(0, 0.0, 0.0, 0.0, 0.0, 0.0)
             cumulative = np.cumsum(self._bins)
-            ranks = [math.ceil(q * self._count) for q in (0.50, 0.95, 0.99)]
+            ranks = [nearest_rank(q, self._count) for q in (0.50, 0.95, 0.99)]
             indexes = np.searchsorted(cumulative, ranks)
             # The middle of a bin on the logarithmic scale halves its error; no percentile exceeds the maximum.
             values_ns = [min(2 ** ((int(i) + 0.5) / BINS_PER_OCTAVE), self._max_ns) for i in indexes]
@@ -75,5 +77,5 @@ class Durations:
             values = np.sort(np.fromiter(self._recent, np.int64))
         if not len(values):
             return Percentiles(0, 0.0, 0.0, 0.0, 0.0, 0.0)
-        p50, p95, p99 = (float(values[math.ceil(q * len(values)) - 1]) / 1e6 for q in (0.50, 0.95, 0.99))
+        p50, p95, p99 = (float(values[nearest_rank(q, len(values)) - 1]) / 1e6 for q in (0.50, 0.95, 0.99))
         return Percentiles(len(values), p50, p95, p99, float(values.mean()) / 1e6, float(values[-1]) / 1e6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import sys
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.cores import usable_cores
 from pipeline.runtime.latency import Percentiles
 
 
@@ -97,7 +97,10 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-PACKAGES = ("tracklight", "torch", "numpy", "opencv-python", "av", "onnxruntime", "openvino", "tensorrt")
+PACKAGES = (
+    *("tracklight", "torch", "numpy", "opencv-python", "av"),
+    *("onnx", "onnxruntime", "openvino", "nncf", "tensorrt"),
+)
 
 
 def environment() -> dict[str, object]:
@@ -112,7 +115,7 @@ def environment() -> dict[str, object]:
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cpu": cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "usable_cores": usable_cores(),
         "versions": versions,
     }
 

@@ -221,28 +221,28 @@ CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "T
 
 
 @pytest.mark.parametrize(
-    ("device", "available", "names", "index"),
+    ("device", "available", "wanted"),
     [
-        ("auto", [CPU], [CPU], None),
-        ("auto", [CUDA, CPU], [CUDA, CPU], 0),
-        ("cpu", [CUDA, CPU], [CPU], None),
-        ("cuda:2", [CUDA], [CUDA, CPU], 2),
-        ("1", [CUDA], [CUDA, CPU], 1),
-        ("tensorrt:1", [TENSORRT, CUDA], [TENSORRT, CUDA, CPU], 1),
+        ("auto", [CPU], [(CPU, {})]),
+        ("auto", [CUDA, CPU], [(CUDA, {"device_id": 0}), (CPU, {})]),
+        ("cpu", [CUDA, CPU], [(CPU, {})]),
+        ("cuda", [CUDA], [(CUDA, {"device_id": 0}), (CPU, {})]),
+        ("cuda:2", [CUDA], [(CUDA, {"device_id": 2}), (CPU, {})]),
+        ("1", [CUDA], [(CUDA, {"device_id": 1}), (CPU, {})]),
     ],
 )
-def test_providers(
-    device: str,
-    available: list[str],
-    names: list[str],
-    index: int | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_providers(device: str, available: list[str], wanted: object) -> None:
+    assert _providers(device, available) == wanted
+
+
+def test_tensorrt_as_a_provider_keeps_its_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKLIGHT_CACHE", str(tmp_path))
-    found = _providers(device, available)
-    assert [name for name, _ in found] == names
-    assert all(options["device_id"] == index for name, options in found if name != CPU)
+    folder = tmp_path / "onnxruntime-tensorrt"
+    kept = {f"trt_{what}_cache_{key}": value for what in ("engine", "timing") for key, value in
+            {"enable": True, "path": str(folder)}.items()}
+    wanted = [(TENSORRT, {"device_id": 1, **kept}), (CUDA, {"device_id": 1}), (CPU, {})]
+    assert _providers("tensorrt:1", [TENSORRT, CUDA]) == wanted
+    assert folder.is_dir()
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_threads(
     threads: int | None, usable: int, machine: int, wanted: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A container that may use two cores of a large machine gets two threads; 0 is ONNX Runtime's own choice."""
-    monkeypatch.setattr("detector.backends.onnxruntime.usable_cores", lambda: usable)
+    monkeypatch.setattr("pipeline.core.cores.usable_cores", lambda: usable)
     monkeypatch.setattr("os.cpu_count", lambda: machine)
     path = make_onnx(tmp_path / "x.onnx", [1, 3, 64, 64], [1, 84, 8])
     session = open_session(path, OnnxRuntimeConfig(device="cpu", threads=threads))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.core.cores import usable_cores
+from pipeline.core.cores import restricted_cores, usable_cores
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,12 @@ def test_the_quota_of_the_container_counts(
 def test_without_control_groups_the_affinity_mask_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
     assert usable_cores(tmp_path / "absent") == 3
+
+
+@pytest.mark.parametrize(("machine", "usable", "wanted"), [(2, 2, None), (64, 2, 2), (None, 1, None)])
+def test_only_a_restriction_is_told(
+    machine: int | None, usable: int, wanted: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.core.cores.usable_cores", lambda: usable)
+    monkeypatch.setattr(os, "cpu_count", lambda: machine)
+    assert restricted_cores() == wanted
