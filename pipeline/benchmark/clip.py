@@ -1,4 +1,4 @@
-"""The video that is measured on: the user's own or a made one, long enough for every backend."""
+"""The video that is measured on: the user's own or a made one, and long enough for the default seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from pipeline.core.errors import SourceError
 from sources.video_file import VideoFileConfig, VideoFileSource
 
 MIN_FRAMES = 1800
-"""Shorter clips are played again and again: a fast backend must not come to the end while it is measured."""
+"""Shorter clips are played again and again: 700 frames/s last for the default of 2 s and the warm-up before. A longer
+measurement of the whole pipeline ends with the clip."""
 MADE_HW, MADE_FPS, MADE_FRAMES = (720, 1280), 30, 120
 
 

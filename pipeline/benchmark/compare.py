@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pipeline.benchmark.campaign import FORMAT, each_result
 from pipeline.benchmark.configuration import What
 from pipeline.benchmark.figures import Spread, Verdict, verdict
-from pipeline.benchmark.table import spread_of
+from pipeline.benchmark.table import is_busy, spread_of
 from pipeline.core.errors import UsageError
 
 HIGHER_IS_BETTER = {"frames_per_s": True, "p50_ms": False, "p99_ms": False, "cpu_s_per_frame": False}
@@ -89,19 +89,45 @@ def left_out(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Facts that make ratios of two results doubtful, each in one line."""
-    lines = []
-    for name in ("cpu", "usable_cores", "gpu"):
-        first, second = old["machine"].get(name), new["machine"].get(name)
-        if first != second:
-            lines.append(f"different {name.replace('_', ' ')}: {first} and {second}")
-    if old["clip"] != new["clip"]:
-        lines.append(f"different clips: {old['clip']['name']} and {new['clip']['name']}")
-    versions = old["machine"].get("versions", {}), new["machine"].get("versions", {})
+    both = (old, new)
+    facts: dict[str, tuple[object, object]] = {}
+    for name in ("cpu", "usable_cores", "cpu_features", "memory_gb", "gpu", "python"):
+        facts[name.replace("_", " ")] = _pair(one["machine"].get(name) for one in both)
+    facts["clips"] = _pair(_clip(one["clip"]) for one in both)
+    for name in ("seconds", "repeats"):
+        facts[f"--{name}"] = _pair(one["settings"].get(name) for one in both)
+    versions = [one["machine"].get("versions", {}) for one in both]
     for package in sorted(versions[0].keys() | versions[1].keys()):
-        first, second = (one.get(package, "none") for one in versions)
-        if first != second:
-            lines.append(f"different {package}: {first} and {second}")
+        facts[package] = _pair(one.get(package, "none") for one in versions)
+    ran = [dict(_ran(one)) for one in both]
+    for key in (key for key in ran[1] if key in ran[0]):
+        facts[" of ".join(key)] = (ran[0][key], ran[1][key])
+    lines = [f"different {name}: {_text(a)} and {_text(b)}" for name, (a, b) in facts.items() if a != b]
+    busy = [is_busy(one["machine"]) for one in both]
+    if busy[0] != busy[1]:
+        loads = " and ".join(str(one["machine"].get("load_before")) for one in both)
+        lines.append(f"other programs were running before the {'first' if busy[0] else 'second'} only: load {loads}")
     return lines
+
+
+def _pair(values: Iterable[object]) -> tuple[object, object]:
+    first, second = values
+    return first, second
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+
+
+def _clip(clip: dict[str, Any]) -> str:
+    return f"{clip['name']} ({clip['width_px']}x{clip['height_px']}, {clip.get('frames')} frames)"
+
+
+def _ran(document: dict[str, Any]) -> Iterator[tuple[tuple[str, str], object]]:
+    """What `auto` stood for, by name and configuration."""
+    for label, result in each_result(document, "detector"):
+        for name, value in result["ran"].items():
+            yield (name, label), value
 
 
 def _figures(document: dict[str, Any]) -> Iterator[tuple[tuple[str, str, str, str], Spread]]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from pipeline.benchmark.compare import Comparison
 from pipeline.benchmark.figures import MIN_DIFFERENCE, Spread
+from pipeline.benchmark.table import three_digits
 
 _UNITS = {"frames_per_s": ("frames/s", 1.0), "p50_ms": ("p50 ms", 1.0), "p99_ms": ("p99 ms", 1.0)}
 _CPU = ("CPU ms/frame", 1e3)
@@ -44,4 +45,4 @@ def print_comparison(rows: Sequence[Comparison], remarks: Sequence[str], console
 
 
 def _cells(figure: Spread, factor: float) -> tuple[str, str]:
-    return f"{figure.median * factor:.3g}", f"{figure.relative / 2:.0%}"
+    return three_digits(figure.median * factor), f"{figure.relative / 2:.0%}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -41,9 +41,14 @@ class Configuration:
 
     @property
     def label(self) -> str:
-        """Short and unique within a run that has one file of each name."""
+        """Short; several files of one name are told apart by `labels`."""
+        return self.named(Path(self.weights).name)
+
+    def named(self, weights: str) -> str:
+        """The label, with that name for the weights."""
         size = f"{self.img_size} px" if self.img_size else "own size"
-        return f"{Path(self.weights).name} {self.backend} {self.precision} {size} batch {self.batch}"
+        device = "" if self.device == "auto" else f" on {self.device}"
+        return f"{weights} {self.backend} {self.precision} {size} batch {self.batch}{device}"
 
     def detector_section(self) -> Section:
         """The detector's section of a run's configuration."""
@@ -65,6 +70,25 @@ def configurations(
     axes = (weights, backends, precisions, img_sizes, batches)
     for combination in dict.fromkeys(product(*axes)):
         yield Configuration(*combination, device)
+
+
+def labels(shown: Iterable[Configuration]) -> dict[Configuration, str]:
+    """Of configurations that are shown together: short ones, no two alike.
+
+    A file goes by its name, and by as many of its folders as tell it from others of that name.
+    """
+    every = list(dict.fromkeys(shown))
+    files = {one.weights for one in every}
+    return {one: one.named(_short_name(one.weights, files)) for one in every}
+
+
+def _short_name(file: str, files: Collection[str]) -> str:
+    parts = Path(file).parts
+    others = [Path(other).parts for other in files if other != file]
+    for n in range(1, len(parts) + 1):
+        if all(other[-n:] != parts[-n:] for other in others):
+            return str(Path(*parts[-n:]))
+    return file
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -31,8 +32,9 @@ class Meter:
     the other, so that neither the start nor the end of the run counts.
 
     Args:
-        seconds: how long to measure; None = to the end of the sources.
-        warm_up_s: results that come earlier than this after the first one are not measured.
+        seconds: how long to measure, or to the end of the sources if that comes first; None = to their end.
+        warm_up_s: results that come earlier than this after the first one are not measured; of a recording at most a
+            quarter of its frames, so that a long warm-up leaves something of a short one.
         warm_up_frames: nor are the first so many.
     """
 
@@ -45,6 +47,7 @@ class Meter:
         self._seconds = seconds
         self._warm_up_s = warm_up_s
         self._warm_up_frames = warm_up_frames
+        self._most_warm_up_frames: float = math.inf
         self._first_s: float | None = None
         self._begin: tuple[float, float] | None = None
         self._end = (0.0, 0.0)
@@ -54,7 +57,9 @@ class Meter:
         self._done = False
 
     def open(self, info: StreamInfo) -> None:
-        """Nothing to get ready."""
+        """Note how long the recording is."""
+        if info.n_frames is not None:
+            self._most_warm_up_frames = WARM_UP_SHARE * info.n_frames
 
     def write(self, result: FrameResult) -> None:
         """Count one result. Raises StopRequest once enough is measured."""
@@ -65,7 +70,8 @@ class Meter:
         if self._first_s is None:
             self._first_s = now[0]
         if self._begin is None:
-            if self._seen > self._warm_up_frames and now[0] - self._first_s >= self._warm_up_s:
+            is_warm = now[0] - self._first_s >= self._warm_up_s or self._seen > self._most_warm_up_frames
+            if is_warm and self._seen > self._warm_up_frames:
                 self._begin = now
             return
         self._end = now
@@ -83,6 +89,11 @@ class Meter:
         """Tracks in the measured results."""
         return self._objects / max(len(self._latency_ms), 1)
 
+    @property
+    def measured_s(self) -> float:
+        """Time between the first and the last measured result."""
+        return self._end[0] - (self._begin or self._end)[0]
+
     def figures(self) -> StageFigures:
         """Rate, CPU time and latency, a call being one frame from capture to result.
 
@@ -90,8 +101,8 @@ class Meter:
             UsageError: the run ended before anything was measured.
         """
         begin = self._begin or self._end
-        wall_s, spent_s = self._end[0] - begin[0], self._end[1] - begin[1]
-        return stage_figures(self._latency_ms, frames=len(self._latency_ms), wall_s=wall_s, cpu_s=spent_s)
+        spent_s = self._end[1] - begin[1]
+        return stage_figures(self._latency_ms, frames=len(self._latency_ms), wall_s=self.measured_s, cpu_s=spent_s)
 
 
 def measure_end_to_end(
@@ -102,7 +113,7 @@ def measure_end_to_end(
     Args:
         configuration: how the network runs.
         clip: the video.
-        seconds: how long to measure; None = to the end of the clip.
+        seconds: how long to measure, or to the end of the clip if that comes first; None = to its end.
         settings: of the run, as for `--set`.
 
     Raises:
@@ -129,6 +140,7 @@ def measure_end_to_end(
     figures = meter.figures()
     notes = {
         "objects_per_frame": meter.objects_per_frame,
+        "measured_s": meter.measured_s,
         "cores_busy": figures.cpu_s_per_frame * figures.frames_per_s,
         "bounded_by": report.bounded_by.replace(f"{folder}/", ""),
         **_whole_run(report, *whole),

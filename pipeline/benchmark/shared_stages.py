@@ -18,6 +18,7 @@ from pipeline.core.clock import MonotonicClock
 from pipeline.core.detections import Detections
 from pipeline.core.errors import UsageError
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
+from pipeline.core.protocols import Tracker
 from pipeline.core.result import FrameResult
 from pipeline.core.timeline import Timeline
 from pipeline.core.tracks import Tracks
@@ -107,10 +108,7 @@ def _decode(clip: Path, seconds: float) -> StageFigures:
 
 
 def _track(info: StreamInfo, scene: list[Detections], seconds: float) -> StageFigures:
-    factory = tracker_factory({})
-    if factory is None:
-        raise UsageError("bench: wanted the default tracker, found none")
-    tracker = factory(info)
+    tracker = _tracker(info)
 
     def update(k: int) -> None:
         if k % len(scene) == 0:
@@ -122,8 +120,9 @@ def _track(info: StreamInfo, scene: list[Detections], seconds: float) -> StageFi
 
 def _draw(info: StreamInfo, images: list[ImageArray], scene: list[Detections], seconds: float) -> StageFigures:
     annotator = Annotator(DrawConfig(), ("object",))
+    tracker = _tracker(info)
     results = [
-        _result(info, k, image, detections)
+        _result(info, k, image, detections, tracker.update(detections, k, k / _FPS))
         for k, (image, detections) in enumerate(zip(cycle(images), scene, strict=False))
     ]
 
@@ -142,16 +141,25 @@ def _encode(info: StreamInfo, images: list[ImageArray], seconds: float) -> Stage
             # There and back again: a jump from the last frame to the first would cost the encoder a new picture.
             order = [*range(len(images)), *range(len(images) - 2, 0, -1)]
             figures = time_calls(
-                lambda k: sink.write(_result(info, k, images[order[k % len(order)]], Detections.empty())), seconds
+                lambda k: sink.write(
+                    _result(info, k, images[order[k % len(order)]], Detections.empty(), Tracks.empty())
+                ),
+                seconds,
             )
         finally:
             sink.close()
     return figures
 
 
-def _result(info: StreamInfo, k: int, image: ImageArray, detections: Detections) -> FrameResult:
-    """A result as the pipeline makes it, every object a track of its own."""
-    n = len(detections)
-    tracks = Tracks(detections.xyxy, detections.confidence, detections.class_id, np.arange(1, n + 1), np.arange(n))
+def _tracker(info: StreamInfo) -> Tracker:
+    """The default one."""
+    factory = tracker_factory({})
+    if factory is None:
+        raise UsageError("bench: wanted the default tracker, found none")
+    return factory(info)
+
+
+def _result(info: StreamInfo, k: int, image: ImageArray, detections: Detections, tracks: Tracks) -> FrameResult:
+    """A result as the pipeline makes it."""
     frame = Frame(info.source_id, k, image, k / _FPS, k, CaptureClock.FILE)
     return FrameResult(frame, detections, tracks, Timeline(k, k, k, k, k, k))

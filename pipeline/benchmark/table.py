@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.benchmark.campaign import each_result
-from pipeline.benchmark.configuration import DETECTOR, DETECTOR_STAGES, END_TO_END, SHARED_STAGES, Configuration
+from pipeline.benchmark.campaign import cannot_run, each_result
+from pipeline.benchmark.configuration import DETECTOR, DETECTOR_STAGES, END_TO_END, SHARED_STAGES
 from pipeline.benchmark.figures import Spread, ratio_by_turns
 
 BUSY_PER_CORE = 0.3
@@ -25,14 +25,23 @@ def print_document(document: dict[str, Any], console: Console) -> None:
         if table.row_count:
             console.print()
             console.print(table)
-    for entry in document["cannot_run"]:
-        label = Configuration(**entry["configuration"]).label
-        console.print(Text(f"cannot run here: {label}: {entry['reason']}"), soft_wrap=True)
+    for line in cannot_run(document):
+        console.print(Text(line), soft_wrap=True)
 
 
 def spread_of(figure: dict[str, Any]) -> Spread:
     """A figure of the document as an object."""
     return Spread(**figure)
+
+
+def three_digits(value: float) -> str:
+    """Three digits that count, or all before the point: 0.00520, 12.3, 1234."""
+    return f"{value:.0f}" if value >= 99.95 else f"{value:#.3g}"
+
+
+def is_busy(machine: dict[str, Any]) -> bool:
+    """Whether other programs ran before the measurement."""
+    return bool((machine.get("load_before") or 0.0) > BUSY_PER_CORE * machine["usable_cores"])
 
 
 def _about(document: dict[str, Any]) -> list[str]:
@@ -44,7 +53,9 @@ def _about(document: dict[str, Any]) -> list[str]:
         f"{clip['name']}, {clip['width_px']}x{clip['height_px']}; {settings['repeats']} rounds in turns, "
         f"{settings['seconds']:g} s each; median of the rounds, ± half the range over them",
     ]
-    if (machine["load_before"] or 0.0) > BUSY_PER_CORE * machine["usable_cores"]:
+    if document.get("interrupted"):
+        lines.append(f"interrupted {document['interrupted']}: figures are of the whole rounds before it, if any")
+    if is_busy(machine):
         lines.append(
             f"other programs were running (load {machine['load_before']} before the start): figures are too slow, "
             "those of PyTorch most, whose threads wait by spinning; measure on a quiet machine"
@@ -76,7 +87,7 @@ def _detectors(document: dict[str, Any]) -> Table:
     for label, result in each_result(document, "detector"):
         stages, rates = result["stages"], _rates(result, DETECTOR)
         first = first or rates
-        parts = [f"{stages[name]['p50_ms']['median']:.2f}" for name in DETECTOR_STAGES]
+        parts = [three_digits(stages[name]["p50_ms"]["median"]) for name in DETECTOR_STAGES]
         whole = stages[DETECTOR]
         row = (*parts, *_percentiles(whole), *_rate(whole), _times(rates, first), _cpu(whole), _memory(result))
         table.add_row(_named(label, result), *row)
@@ -125,16 +136,16 @@ def _times(rates: list[float], first: list[float]) -> str:
 
 
 def _percentiles(figures: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(f"{figures[name]['median']:.2f}" for name in ("p50_ms", "p95_ms", "p99_ms"))
+    return tuple(three_digits(figures[name]["median"]) for name in ("p50_ms", "p95_ms", "p99_ms"))
 
 
 def _rate(figures: dict[str, Any]) -> tuple[str, str]:
     rate = spread_of(figures["frames_per_s"])
-    return f"{rate.median:.1f}", f"{rate.relative / 2:.0%}"
+    return three_digits(rate.median), f"{rate.relative / 2:.0%}"
 
 
 def _cpu(figures: dict[str, Any]) -> str:
-    return f"{figures['cpu_s_per_frame']['median'] * 1e3:.2f}"
+    return three_digits(figures["cpu_s_per_frame"]["median"] * 1e3)
 
 
 def _memory(result: dict[str, Any]) -> str:

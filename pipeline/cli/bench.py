@@ -22,16 +22,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--weights", nargs="+", metavar="FILE|NAME", help="weights, or exported files; default: the default model"
     )
     parser.add_argument("--source", type=Path, metavar="VIDEO", help="a video file; default: one that is made")
-    parser.add_argument("--backend", nargs="+", choices=BACKENDS, default=BACKENDS[:-1], help="default: all")
-    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS[:-1], help="default: all")
     parser.add_argument(
-        "--img-size", "--img", type=_positive, nargs="+", metavar="PX", help="sides; default: the weights' own"
+        "--backend",
+        nargs="+",
+        choices=BACKENDS,
+        default=BACKENDS[:-1],
+        help="each is measured in each precision; pairs that cannot run are left out and told (default: all but auto)",
     )
-    parser.add_argument("--batch-size", type=_positive, nargs="+", default=[1], metavar="N", help="default: 1")
+    parser.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS[:-1], help="default: all but auto"
+    )
+    parser.add_argument(
+        "--img-size",
+        "--img",
+        type=_positive,
+        nargs="+",
+        metavar="PX",
+        help="input sizes to measure, each one side; frames keep their shape within it (default: the weights' own)",
+    )
+    parser.add_argument(
+        "--batch-size", type=_positive, nargs="+", default=[1], metavar="N", help="frames in one call (default: 1)"
+    )
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="cpu, cuda, cuda:N or auto")
     parser.add_argument("--repeats", type=_positive, default=5, metavar="N", help="rounds (default: %(default)s)")
     parser.add_argument(
-        "--seconds", type=_seconds, default=2.0, metavar="S", help="of each measurement (default: %(default)s)"
+        "--seconds",
+        type=_seconds,
+        default=2.0,
+        metavar="S",
+        help="of each measurement; of the whole pipeline at most to the end of the video, which is repeated to 1,800 "
+        "frames (default: %(default)s)",
     )
     parser.add_argument("--project", default="runs/bench", help="folder of all results (default: %(default)s)")
     parser.add_argument("--name", default="exp", help="name of this one (default: %(default)s)")
@@ -43,14 +63,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, or compare what was measured."""
+    """Measure, or compare what was measured. After Ctrl-C what was measured is written, and the exit code is 130."""
     if args.compare:
         _compare(*args.compare)
         return 0
     folder = free_folder(Path(args.project), args.name, exist_ok=args.exist_ok)
     document = _measure(args)
     _write(document, folder, quiet=args.quiet)
+    if document.get("interrupted"):
+        print(f"tracklight: interrupted {document['interrupted']}; what was measured is in {folder}", file=sys.stderr)
+        return 130
     if not any(result["configuration"] for result in document["results"]):
+        if args.quiet:
+            _tell_reasons(document)
         raise UsageError("bench: wanted a configuration that can run here, found none; the reasons stand above")
     return 0
 
@@ -98,6 +123,13 @@ def _write(document: dict[str, Any], folder: Path, *, quiet: bool) -> None:
         print(f"tracklight: no bench.png: {error}", file=sys.stderr)
     if not quiet:
         print(f"wrote {folder}")
+
+
+def _tell_reasons(document: dict[str, Any]) -> None:
+    from pipeline.benchmark.campaign import cannot_run
+
+    for line in cannot_run(document):
+        print(f"tracklight: {line}", file=sys.stderr)
 
 
 def _compare(old_path: Path, new_path: Path) -> None:

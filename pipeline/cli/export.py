@@ -48,13 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--nms", choices=("none", "onnx", "tensorrt"), help="suppression in the graph: its operator, or plugin (none)"
     )
-    group.add_argument(
-        "--conf-thres", type=float, metavar="P", help="of the suppression that --nms asks for (0.25)"
-    )
-    group.add_argument(
-        "--iou-thres", type=float, metavar="R", help="of the suppression that --nms asks for (0.45)"
-    )
-    group.add_argument("--max-det", type=int, metavar="N", help="most boxes of the suppression that --nms asks for (300)")
+    group.add_argument("--conf-thres", type=float, metavar="P", help="of the suppression that --nms asks for (0.25)")
+    group.add_argument("--iou-thres", type=float, metavar="R", help="of the suppression that --nms asks for (0.45)")
+    group.add_argument("--max-det", type=int, metavar="N", help="most boxes of that suppression (300)")
     group.add_argument("--opset", type=int, metavar="N", help="version of the operators in an .onnx file (17)")
     group = parser.add_argument_group("precision")
     group.add_argument("--precision", metavar="P", help="fp32, bf16, fp16 or int8 (fp32)")

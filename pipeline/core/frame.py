@@ -34,7 +34,7 @@ class StreamInfo:
         height_px: height of the frames it starts with, after rotation.
         declared_fps: frame rate that the container announces, or None. Shown to people, never trusted.
         is_live: True: only the newest frame matters. False: no frame may be dropped.
-        n_frames: number of frames if the container knows it, or None. An estimate: only progress bars use it.
+        n_frames: number of frames if the container knows it, or None. An estimate, for progress bars and the like.
     """
 
     source_id: str

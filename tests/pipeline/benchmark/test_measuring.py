@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.benchmark import end_to_end, stopwatch, worker
+from pipeline.benchmark import end_to_end, shared_stages, stopwatch, worker
 from pipeline.benchmark.configuration import DETECTOR_STAGES, SHARED_STAGES, Configuration, Job
 from pipeline.benchmark.end_to_end import Meter
 from pipeline.benchmark.machine import FEATURES, machine
@@ -118,6 +118,39 @@ def test_end_to_end_is_the_real_pipeline(configuration: Configuration, small_cli
     assert int(str(measured.notes["jsonl_bytes"])) > 1000
     assert measured.stages["end to end"].calls <= 40
     assert "/" not in str(measured.notes["bounded_by"])
+
+
+def test_a_measurement_longer_than_the_clip_ends_with_it(configuration: Configuration, small_clip: Path) -> None:
+    """A quarter of 400 s would be warm-up, and nothing would be left to measure."""
+    measured = worker.do(Job("end to end", configuration, str(small_clip), 400.0))
+    assert measured.notes["frames"] == 40
+    assert measured.stages["end to end"].calls == 40 - 11
+    assert 0 < float(str(measured.notes["measured_s"])) < 60
+
+
+def test_what_is_drawn_keeps_its_id(small_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trail belongs to one object, though objects are missed now and then."""
+    places: dict[int, dict[int, np.ndarray]] = {}
+
+    class Recorder:
+        def __init__(self, *_: object) -> None: ...
+
+        def draw(self, shown: FrameResult) -> None:
+            for number, box in zip(shown.tracks.track_id.tolist(), shown.tracks.xyxy, strict=True):
+                places.setdefault(number, {})[shown.frame.index] = (box[:2] + box[2:]) / 2
+
+    monkeypatch.setattr(shared_stages, "Annotator", Recorder)
+    worker.do(Job("shared", None, str(small_clip), SECONDS))
+    steps = [
+        np.abs(track[frame] - track[frame - 1]).max()
+        for track in places.values()
+        for frame in track
+        if frame - 1 in track
+    ]
+    assert len(places) >= 10
+    assert len(steps) > 100
+    # Objects walk 0.4 px a frame at most, and are seen with a noise of 1 px.
+    assert max(steps) < 10
 
 
 def test_measured_survives_json(configuration: Configuration, small_clip: Path) -> None:

@@ -17,7 +17,7 @@ from pipeline.benchmark.campaign import measure
 from pipeline.benchmark.compare import compare, differences, left_out, read_document
 from pipeline.benchmark.comparison_table import print_comparison
 from pipeline.benchmark.plot import plot_document
-from pipeline.benchmark.table import print_document
+from pipeline.benchmark.table import print_document, three_digits
 from pipeline.core.errors import MissingExtraError, UsageError
 
 
@@ -122,6 +122,52 @@ def test_what_makes_a_comparison_doubtful(document: dict[str, Any]) -> None:
     other["clip"]["name"] = "other.mp4"
     found = differences(document, other)
     assert [line.split(":")[0] for line in found] == ["different cpu", "different clips", "different numpy"]
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "line"),
+    [
+        ("machine", "python", "3.99.0", "different python: 3.11.7 and 3.99.0"),
+        ("machine", "cpu_features", ["avx2"], "different cpu features: avx2, avx512_bf16 and avx2"),
+        ("machine", "memory_gb", 1.5, "different memory gb: 24.0 and 1.5"),
+        ("machine", "gpu", ["GPU 1", "GPU 2"], "different gpu: none and GPU 1, GPU 2"),
+        ("machine", "load_before", 99.0, "other programs were running before the second only: load 0.0 and 99.0"),
+        ("settings", "seconds", 9.0, "different --seconds: 0.5 and 9.0"),
+        ("settings", "repeats", 9, "different --repeats: 3 and 9"),
+        (
+            "clip",
+            "width_px",
+            640,
+            "different clips: street.mp4 (1280x720, 1800 frames) and street.mp4 (640x720, 1800 frames)",
+        ),
+    ],
+)
+def test_every_fact_that_differs_is_told(
+    part: str, name: str, value: object, line: str, document: dict[str, Any]
+) -> None:
+    document["machine"] |= {"python": "3.11.7", "cpu_features": ["avx2", "avx512_bf16"], "memory_gb": 24.0}
+    document["machine"] |= {"gpu": [], "load_before": 0.0}
+    other = copy.deepcopy(document)
+    other[part][name] = value
+    assert differences(document, other) == [line]
+
+
+def test_what_auto_stood_for_is_compared(document: dict[str, Any]) -> None:
+    other = copy.deepcopy(document)
+    for result in other["results"]:
+        if result["what"] == "detector":
+            result["ran"]["device"] = "cuda:0"
+    assert differences(document, other) == [
+        f"different device of w.pt {name} fp32 640 px batch 1: cpu and cuda:0" for name in ("eager", "openvino")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0052, "0.00520"), (1.349, "1.35"), (12.34, "12.3"), (99.97, "100"), (1234.4, "1234"), (0.0, "0.00")],
+)
+def test_three_digits(value: float, text: str) -> None:
+    assert three_digits(value) == text
 
 
 def test_what_only_one_has_is_told(document: dict[str, Any]) -> None:

@@ -136,6 +136,30 @@ def test_nothing_that_can_run_is_an_error(measured: dict[str, Any], clip: Path, 
         run("--source", clip, "--weights", weights, "--project", tmp_path)
 
 
+def test_the_reasons_are_told_where_no_table_is(
+    measured: dict[str, Any], clip: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (result,) = measured["document"]["results"]
+    measured["document"]["results"] = []
+    measured["document"]["cannot_run"] = [{"configuration": result["configuration"], "reason": "no such thing"}]
+    with pytest.raises(UsageError, match="none; the reasons stand above"):
+        run("--source", clip, "--weights", weights, "--project", tmp_path, "--quiet")
+    assert capsys.readouterr() == (
+        "",
+        "tracklight: cannot run here: w eager fp32 own size batch 1 on cpu: no such thing\n",
+    )
+
+
+def test_after_ctrl_c_what_was_measured_is_written(
+    measured: dict[str, Any], clip: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured["document"]["interrupted"] = "in round 2 of 5"
+    assert run("--source", clip, "--weights", weights, "--project", tmp_path, "--quiet") == 130
+    assert len(result_of(tmp_path / "exp")["results"]) == 1
+    shown = capsys.readouterr()
+    assert f"tracklight: interrupted in round 2 of 5; what was measured is in {tmp_path / 'exp'}" in shown.err
+
+
 def test_two_results_are_compared(
     measured: dict[str, Any], clip: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
