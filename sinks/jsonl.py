@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from pipeline.core.errors import SinkError
 from pipeline.core.frame import StreamInfo
 from pipeline.core.result import FrameResult
+from pipeline.core.scene import Closing
 from pipeline.core.timeline import Timeline
 from sinks.line_file import LineFile
 from sinks.objects import class_name, shown_objects
@@ -61,15 +62,29 @@ class JsonlSink:
         """Append the frame's line. Raises SinkError."""
         if self._file is None:
             raise SinkError(f"{self._config.path}: wanted open() before write(), found the sink not open")
-        line = json.dumps(
-            self._record(result), ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False
-        )
-        self._file.append(line + "\n")
+        self._append(self._file, self._record(result))
+
+    def end_source(self, closing: Closing) -> None:
+        """Append what analytics say at the source's end: a line with `end_s` instead of `frame`. Raises SinkError."""
+        if self._file is None:
+            raise SinkError(f"{self._config.path}: wanted open() before end_source(), found the sink not open")
+        record = {
+            "source": closing.source_id,
+            "end_s": round(closing.end_s, 6),
+            "events": [event.to_json() for event in closing.events],
+            "summary": closing.summary,
+        }
+        self._append(self._file, record)
 
     def close(self) -> None:
         """Close the file. Idempotent."""
         if self._file is not None:
             self._file.close()
+
+    @staticmethod
+    def _append(file: LineFile, record: dict[str, object]) -> None:
+        line = json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=_plain, allow_nan=False)
+        file.append(line + "\n")
 
     def _record(self, result: FrameResult) -> dict[str, object]:
         frame = result.frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.detections import Detections
+from pipeline.core.event import Event
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
 from pipeline.core.result import FrameResult
 from pipeline.core.timeline import Timeline
@@ -32,7 +33,7 @@ def build_result(
     pts_s: float | None = None,
     captured_ns: int | None = None,
     tracked: bool = True,
-    events: tuple[Mapping[str, object], ...] = (),
+    events: tuple[Event, ...] = (),
     dropped_before: int = 0,
 ) -> FrameResult:
     n = len(boxes)

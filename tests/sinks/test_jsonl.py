@@ -3,14 +3,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.event import Event, EventKind
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
 from pipeline.core.result import FrameResult
+from pipeline.core.scene import Closing
 from pipeline.core.timeline import Timeline
 from pipeline.core.tracks import Tracks
 from sinks.jsonl import JsonlConfig, JsonlSink
@@ -27,6 +30,25 @@ def written(path: Path, info: StreamInfo, *results: FrameResult, names: tuple[st
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
 
 
+def crossing(**changes: Any) -> Event:
+    """A car that crossed a line."""
+    known: dict[str, Any] = {
+        "event_id": "0123456789abcdef",
+        "kind": EventKind.CROSSING,
+        "rule": "door",
+        "source_id": "cam",
+        "start_s": 0.2,
+        "end_s": 0.2,
+        "captured_ns": 280_000_000,
+        "frame": 7,
+        "track_ids": (12,),
+        "class_id": 1,
+        "class_name": "car",
+        "box": (1.239, 2.0, 30.5, 40.126),
+    }
+    return Event(**known | changes)
+
+
 def test_layout(tmp_path: Path, make_result: Make, make_info: Callable[..., StreamInfo]) -> None:
     result = make_result(
         7,
@@ -36,14 +58,16 @@ def test_layout(tmp_path: Path, make_result: Make, make_info: Callable[..., Stre
         confidence=[0.87654],
         pts_s=0.2333333333,
         dropped_before=2,
-        events=({"kind": "line", "count": np.int64(3), "at": np.float32(0.5)},),
+        events=(crossing(values={"direction": "in", "count": np.int64(3), "at": np.float32(0.5)}),),
     )
     written(tmp_path / "a.jsonl", make_info(), result)
     assert (tmp_path / "a.jsonl").read_text() == (
         '{"source":"cam","frame":7,"pts_s":0.233333,"captured_ns":280000000,"emitted_ns":289000000,'
         '"latency_ms":{"queue":2.0,"detect":5.0,"track":1.5,"total":9.0},"dropped_before":2,'
         '"objects":[{"track_id":12,"class_id":1,"class":"car","confidence":0.8765,"xyxy":[1.24,2.0,30.5,40.13]}],'
-        '"events":[{"kind":"line","count":3,"at":0.5}]}\n'
+        '"events":[{"event_id":"0123456789abcdef","kind":"crossing","phase":"instant","rule":"door","source":"cam",'
+        '"start_s":0.2,"end_s":0.2,"frame":7,"track_ids":[12],"class_id":1,"class":"car","box":[1.24,2.0,30.5,40.13],'
+        '"predicted":false,"values":{"direction":"in","count":3,"at":0.5},"snapshot":null,"clip":null}]}\n'
     )
 
 
@@ -89,7 +113,26 @@ def test_events_that_are_no_json_are_refused(
 ) -> None:
     for value, error in ((object(), TypeError), (float("nan"), ValueError)):
         with pytest.raises(error):
-            written(tmp_path / "a.jsonl", make_info(), make_result(events=({"x": value},)))
+            written(tmp_path / "a.jsonl", make_info(), make_result(events=(crossing(values={"x": value}),)))
+
+
+def test_the_end_of_a_source_has_a_line_of_its_own(
+    tmp_path: Path, make_result: Make, make_info: Callable[..., StreamInfo]
+) -> None:
+    sink = JsonlSink(JsonlConfig(path=tmp_path / "a.jsonl"), class_names=())
+    sink.open(make_info())
+    sink.write(make_result())
+    sink.end_source(Closing("cam", 0.2, 280_000_000, (crossing(),), summary={"door": {"mean": np.float64(0.25)}}))
+    sink.close()
+    frame, end = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert "end_s" not in frame
+    assert "frame" not in end
+    assert end == {
+        "source": "cam",
+        "end_s": 0.2,
+        "events": [crossing().to_json()],
+        "summary": {"door": {"mean": 0.25}},
+    }
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
