@@ -326,14 +326,20 @@ class Runner:
                     frame, item.detections, tracks, item.timeline, dropped_before, events, tracked, scene
                 )
                 self._emit(result)
-            for analyst in analysts.values():
-                if analyst is not None:
-                    closing = analyst.finish()
-                    for line in self._lines:
-                        line.end_source(closing)
+        except ChannelClosedError:
+            # The end of all frames; after a failure there is no end to tell, what went on was cut short.
+            if not self._aborted.is_set():
+                self._end_sources(analyst for analyst in analysts.values() if analyst is not None)
+            raise
         finally:
             for line in self._lines:
                 line.end()
+
+    def _end_sources(self, analysts: Iterable[Analyst]) -> None:
+        for analyst in analysts:
+            closing = analyst.finish()
+            for line in self._lines:
+                line.end_source(closing)
 
     def _track(self, trackers: dict[str, Tracker], item: DetectedFrame) -> Tracks:
         if self._tracker_factory is None:

@@ -56,12 +56,13 @@ def test_phase(kind: EventKind, end_s: float | None, phase: str) -> None:
 
 
 def test_an_event_cannot_end_before_it_starts() -> None:
-    with pytest.raises(UsageError, match="wanted an end at or after 1.0 s, found 0.5 s"):
+    with pytest.raises(UsageError, match=r"wanted an end at or after 1\.0 s, found 0\.5 s"):
         make(end_s=0.5)
 
 
 def test_json_rounds_and_says_what_is_not_known() -> None:
-    record = make(box=(1.239, 2.0, 3.0, 4.0), values={"dwell_s": 0.123456, "label": "a", "n": 3, "late": True}).to_json()
+    values = {"dwell_s": 0.123456, "label": "a", "n": 3, "late": True}
+    record = make(box=(1.239, 2.0, 3.0, 4.0), values=values).to_json()
     assert record["box"] == [1.24, 2.0, 3.0, 4.0]
     assert record["values"] == {"dwell_s": 0.1235, "label": "a", "n": 3, "late": True}
     assert [record[key] for key in ("end_s", "class_id", "class", "snapshot", "clip")] == [None] * 5
