@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +22,9 @@ def print_table(report: RunReport, written: Sequence[str]) -> None:
     console = Console(file=sys.stderr, highlight=False)
     console.print(_sources(report))
     console.print(_stages(report))
+    for source, counts in report.analytics.items():
+        for line in _counts(source, counts):
+            console.print(Text(line), soft_wrap=True)
     end = report.end_to_end
     lines = [
         f"{report.status}: {report.emitted_per_s:.1f} frames/s over {report.wall_s:.1f} s",
@@ -31,6 +35,18 @@ def print_table(report: RunReport, written: Sequence[str]) -> None:
     for line in lines:
         # As Text, since square brackets in file names are no markup.
         console.print(Text(line), soft_wrap=True)
+
+
+def _counts(source: str, counts: Mapping[str, Any]) -> Iterator[str]:
+    """What the rules of a source counted, a line for each."""
+    objects = ", ".join(f"{n} {name}" for name, n in counts.get("objects", {}).items())
+    yield f"{shortened(source, NAME_WIDTH)}: {objects or 'no objects'}"
+    for name, crossings in counts.get("lines", {}).items():
+        yield f"  line {name}: {crossings['in']} in, {crossings['out']} out"
+    for name, zone in counts.get("zones", {}).items():
+        mean, most = zone.get("occupancy_mean"), zone.get("occupancy_max")
+        inside = "" if mean is None else f"; inside {mean:.1f} on average, {most:.0f} at most"
+        yield f"  zone {name}: {zone['visits']} visits{inside}"
 
 
 def short_name(stage: str) -> str:

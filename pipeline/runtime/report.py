@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.cores import usable_cores
+from pipeline.core.scene import Closing
 from pipeline.runtime.latency import Percentiles
 
 
@@ -68,6 +69,7 @@ class RunReport:
         emitted_per_s: emitted frames of all sources per second, from the first result to the last.
         bounded_by: the stage that set the pace and its share of the time, or the live sources' own rate.
         end_to_end: capture to emission, all sources.
+        analytics: counts by source that has rules and has ended; see `counts_at_end`.
     """
 
     status: str
@@ -80,11 +82,28 @@ class RunReport:
     sinks: Mapping[str, SinkReport]
     errors: tuple[str, ...] = ()
     environment: Mapping[str, object] = field(default_factory=dict)
+    analytics: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries, floats rounded to 3 decimals."""
         rounded: dict[str, Any] = _rounded(asdict(self))
         return rounded
+
+
+def counts_at_end(closing: Closing) -> dict[str, object]:
+    """What a source's rules counted: unique objects by class, crossings by line, visits by zone, and their averages."""
+    scene = closing.scene
+    if scene is None:
+        return {}
+    layout = scene.layout
+    lines = zip(layout.line_names, scene.crossings.tolist(), strict=True)
+    zones = zip(layout.zone_names, scene.visits.tolist(), strict=True)
+    return {
+        "end_s": closing.end_s,
+        "objects": dict(scene.n_objects),
+        "lines": {name: {"in": n_in, "out": n_out} for name, (n_in, n_out) in lines},
+        "zones": {name: {"visits": n_visits, **closing.summary.get(name, {})} for name, n_visits in zones},
+    }
 
 
 def _rounded(value: Any) -> Any:

@@ -14,7 +14,7 @@ from pipeline.core.event import Event
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.protocols import Analyst, Clock, Detector, Source, Tracker
 from pipeline.core.result import FrameResult
-from pipeline.core.scene import Scene
+from pipeline.core.scene import Closing, Scene
 from pipeline.core.tracks import Tracks
 from pipeline.runtime.batcher import Batcher
 from pipeline.runtime.channel import Channel, ChannelClosedError, Policy
@@ -98,6 +98,7 @@ class Runner:
         self.ledger = Ledger()
         self.statistics = RunStatistics(names)
         self._infos: dict[str, StreamInfo] = {}
+        self._closings: list[Closing] = []
         self._lock = threading.Lock()
         self._source_errors: dict[str, StageError] = {}
         self._first_error: StageError | None = None
@@ -180,7 +181,7 @@ class Runner:
         """What happened so far; final once `run` has returned or raised."""
         with self._lock:
             errors = {name: str(error) for name, error in self._source_errors.items()}
-            first = self._first_error
+            first, closings = self._first_error, tuple(self._closings)
         all_errors = dict.fromkeys([*([str(first)] if first else []), *errors.values()])
         return self.statistics.report(
             infos=self.infos,
@@ -190,6 +191,7 @@ class Runner:
             source_errors=errors,
             sinks={line.binding.name: line.account() for line in self._lines},
             errors=tuple(all_errors),
+            closings=closings,
         )
 
     # -- the calling thread -------------------------------------------------------------------------------------------
@@ -338,6 +340,8 @@ class Runner:
     def _end_sources(self, analysts: Iterable[Analyst]) -> None:
         for analyst in analysts:
             closing = analyst.finish()
+            with self._lock:
+                self._closings.append(closing)
             for line in self._lines:
                 line.end_source(closing)
 

@@ -7,9 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 
 from pipeline.core.frame import StreamInfo
+from pipeline.core.scene import Closing
 from pipeline.runtime.latency import Durations
 from pipeline.runtime.ledger import SourceAccount
-from pipeline.runtime.report import RunReport, SinkReport, SourceReport, StageReport, environment
+from pipeline.runtime.report import RunReport, SinkReport, SourceReport, StageReport, counts_at_end, environment
 
 BUSY = 0.8
 """A run of live sources is bounded by a stage only if that stage worked this share of the time."""
@@ -79,6 +80,7 @@ class RunStatistics:
         source_errors: Mapping[str, str],
         sinks: Mapping[str, SinkReport],
         errors: tuple[str, ...],
+        closings: Sequence[Closing] = (),
     ) -> RunReport:
         """The report of the run so far."""
         now_ns = self._ended_ns or time.monotonic_ns()
@@ -117,6 +119,7 @@ class RunStatistics:
             sinks=dict(sinks),
             errors=errors,
             environment=environment(),
+            analytics={closing.source_id: counts_at_end(closing) for closing in closings},
         )
 
 

@@ -108,3 +108,22 @@ def test_an_analyst_that_fails_ends_the_run_and_loses_no_frame(stages: SimpleNam
     # A failed run ends no events: the store knows that it was cut short.
     assert sink.closings == []
     assert sink.closed == 1
+
+
+def test_the_report_tells_the_counts(stages: SimpleNamespace) -> None:
+    class Counted(EveryThird):
+        def finish(self) -> Closing:
+            none = np.zeros(0, np.int64)
+            layout = SceneLayout(("door",), (("in", "out"),), np.zeros((1, 2, 2)), ("room",), (np.zeros((3, 2)),))
+            scene = Scene(layout, np.array([[3, 1]]), none, np.array([5]), np.zeros(1, bool), {"person": 4})
+            return Closing(self.info.source_id, 2.0, 0, (), scene, summary={"room": {"occupancy_mean": 0.5}})
+
+    report = Runner([stages.Source("a", 3)], stages.Detector(), stages.Tracker, analyst_factory=Counted).run()
+    assert report.to_json()["analytics"] == {
+        "a": {
+            "end_s": 2.0,
+            "objects": {"person": 4},
+            "lines": {"door": {"in": 3, "out": 1}},
+            "zones": {"room": {"visits": 5, "occupancy_mean": 0.5}},
+        }
+    }
