@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, FiniteFloat
 from pydantic.dataclasses import dataclass
 
-Point = tuple[float, float]
+Point = tuple[FiniteFloat, FiniteFloat]
 Units = Literal["fraction", "px"]
 Anchor = Literal["bottom_center", "center", "top_center"]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f/\\]+$")]
@@ -45,7 +45,12 @@ class MotionConfig:
     direction: tuple[Point, Point] | None = Field(
         default=None, description="from the first point to the second is the right way; against it is `wrong_way`"
     )
-    tolerance_deg: float = Field(default=60.0, gt=0, lt=180, description="motion up to this far off is still right")
+    tolerance_deg: float = Field(
+        default=60.0,
+        gt=0,
+        lt=90,
+        description="motion is wrong up to this far off the opposite of the right way; motion across is neither",
+    )
     min_speed: float | None = Field(
         default=None, gt=0, description="slower than this has no direction; absent = 2 km/h, or 5 % of the height per s"
     )
