@@ -30,13 +30,17 @@ class JsonlConfig:
 
     path: Path = Field(description="file to write (.jsonl)")
     exist_ok: bool = Field(default=False, description="overwrite the file if it exists")
+    timing: bool = Field(
+        default=True, description="write when each frame was captured and emitted; without, equal runs give equal files"
+    )
 
 
 class JsonlSink:
     """One line per frame of every source, on disk as soon as the frame is done.
 
     Coordinates have 2 decimals (px), confidence 4, media time 6 (s) and latencies 3 (ms). `track_id` is null in a run
-    without a tracker, `pts_s` where the source has no media time.
+    without a tracker, `pts_s` where the source has no media time. An object whose place the tracker only assumes has
+    `"predicted": true`.
 
     Args:
         config: the file.
@@ -92,9 +96,7 @@ class JsonlSink:
             "source": frame.source_id,
             "frame": frame.index,
             "pts_s": None if frame.pts_s is None else round(frame.pts_s, 6),
-            "captured_ns": frame.captured_ns,
-            "emitted_ns": result.timeline.emitted,
-            "latency_ms": _latencies(result.timeline),
+            **(_timing(result) if self._config.timing else {}),
             "dropped_before": result.dropped_before,
             "objects": self._objects(result),
             "events": [event.to_json() for event in result.events],
@@ -104,7 +106,8 @@ class JsonlSink:
         shown = shown_objects(result)
         ids: list[int | None] = [None] * len(shown) if shown.track_id is None else shown.track_id.tolist()
         # float32 through Python floats: rounding in float32 would print 0.8999999761581421.
-        rows = zip(ids, shown.class_id.tolist(), shown.confidence.tolist(), shown.xyxy.tolist(), strict=True)
+        columns = (shown.class_id, shown.confidence, shown.xyxy, shown.predicted)
+        rows = zip(ids, *(column.tolist() for column in columns), strict=True)
         return [
             {
                 "track_id": track_id,
@@ -112,9 +115,18 @@ class JsonlSink:
                 "class": class_name(self._class_names, class_id),
                 "confidence": round(confidence, 4),
                 "xyxy": [round(value, 2) for value in xyxy],
+                **({"predicted": True} if predicted else {}),
             }
-            for track_id, class_id, confidence, xyxy in rows
+            for track_id, class_id, confidence, xyxy, predicted in rows
         ]
+
+
+def _timing(result: FrameResult) -> dict[str, object]:
+    return {
+        "captured_ns": result.frame.captured_ns,
+        "emitted_ns": result.timeline.emitted,
+        "latency_ms": _latencies(result.timeline),
+    }
 
 
 def _latencies(timeline: Timeline) -> dict[str, float | None]:

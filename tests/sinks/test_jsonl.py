@@ -71,6 +71,31 @@ def test_layout(tmp_path: Path, make_result: Make, make_info: Callable[..., Stre
     )
 
 
+def test_without_timing_equal_runs_give_equal_lines(
+    tmp_path: Path, make_result: Make, make_info: Callable[..., StreamInfo]
+) -> None:
+    texts = []
+    for captured_ns in (1, 2_000_000):
+        sink = JsonlSink(JsonlConfig(path=tmp_path / "a.jsonl", exist_ok=True, timing=False), class_names=("person",))
+        sink.open(make_info())
+        sink.write(make_result(boxes=[(1, 2, 3, 4)], captured_ns=captured_ns))
+        sink.close()
+        texts.append((tmp_path / "a.jsonl").read_text())
+    assert texts[0] == texts[1]
+    assert set(json.loads(texts[0])) == {"source", "frame", "pts_s", "dropped_before", "objects", "events"}
+
+
+def test_an_assumed_place_is_marked(tmp_path: Path, make_result: Make, make_info: Callable[..., StreamInfo]) -> None:
+    found = make_result(boxes=[(1, 2, 3, 4), (5, 6, 7, 8)])
+    seen = found.tracks
+    rows = np.array([0, -1])
+    tracks = Tracks(seen.xyxy, seen.confidence, seen.class_id, seen.track_id, rows)
+    (line,) = written(
+        tmp_path / "a.jsonl", make_info(), FrameResult(found.frame, found.detections, tracks, found.timeline)
+    )
+    assert [o.get("predicted") for o in line["objects"]] == [None, True]
+
+
 def test_without_tracker_the_detections_stand_without_id(
     tmp_path: Path, make_result: Make, make_info: Callable[..., StreamInfo]
 ) -> None:
