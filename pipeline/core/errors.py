@@ -9,6 +9,7 @@
     +-- DatasetError (ValueError)          labels or images of a data set cannot be used
     +-- SourceError (OSError)              a source cannot be opened or read
     +-- SinkError (OSError)                a sink cannot be opened or written
+    +-- StoreError (OSError)               an event store cannot be reached, read or written
     +-- BackendError (RuntimeError)        an inference runtime failed or refused
     +-- TrainingError (RuntimeError)       a training run cannot go on
     +-- StageError (RuntimeError)          a stage of a running pipeline failed; names stage and frame
@@ -72,6 +73,10 @@ class SourceError(TracklightError, OSError):
 
 class SinkError(TracklightError, OSError):
     """A sink that cannot be opened or written."""
+
+
+class StoreError(TracklightError, OSError):
+    """An event store that cannot be reached, read or written now."""
 
 
 class BackendError(TracklightError, RuntimeError):

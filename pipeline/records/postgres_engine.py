@@ -1,0 +1,144 @@
+"""A store in a PostgreSQL database, in a schema of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.errors import MissingExtraError, StoreError
+from pipeline.core.url import Url, redact
+from pipeline.records.engine import Row
+from pipeline.records.schema import Cell
+
+if TYPE_CHECKING:
+    import psycopg
+
+SCHEMA = "tracklight"
+CONNECT_TIMEOUT_S = 3
+_LOCK = 0x7472_6B6C
+"""Key of the advisory lock under which one connection writes."""
+_SETTINGS = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "application_name": "tracklight",
+    # A network that swallows packets must not hold the writer for the system's quarter of an hour.
+    "tcp_user_timeout": 5000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 2,
+}
+
+# Collation C: texts sort the same in every database, and as in SQLite.
+_TYPES = {"text": 'TEXT COLLATE "C"', "real": "DOUBLE PRECISION", "long": "BIGINT", "blob": "BYTEA"}
+
+
+class PostgresEngine:
+    """A connection to a database. Methods as in `Engine`.
+
+    Args:
+        url: postgresql://user:password@host:port/database.
+        read_only: never change the database.
+
+    Raises:
+        MissingExtraError: psycopg is not installed.
+        StoreError: no connection.
+    """
+
+    def __init__(self, url: Url, *, read_only: bool) -> None:
+        self.types = _TYPES
+        self._url = url
+        self._psycopg = _psycopg()
+        self._connection: psycopg.Connection[Any]
+        with self._failures():
+            self._connection = self._psycopg.connect(url.reveal(), autocommit=True, **_SETTINGS)
+        try:
+            if read_only:
+                self.run("SET default_transaction_read_only TO on")
+            elif not list(self.rows("SELECT 1 FROM pg_namespace WHERE nspname = ?", (SCHEMA,))):
+                with self.transaction():
+                    self.run(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
+            self.run(f"SET search_path TO {SCHEMA}")
+            self.run("SET TIME ZONE 'UTC'")
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def run(self, sql: str, arguments: Sequence[Cell] = ()) -> int:
+        """As in Engine."""
+        with self._failures():
+            return int(self._connection.execute(_marked(sql), arguments or None).rowcount)
+
+    def run_many(self, sql: str, rows: Iterable[Row]) -> None:
+        """As in Engine."""
+        with self._failures(), self._connection.cursor() as cursor:
+            cursor.executemany(_marked(sql), rows)
+
+    def rows(self, sql: str, arguments: Sequence[Cell] = ()) -> Iterator[Row]:
+        """As in Engine."""
+        with self._failures(), self._connection.transaction(), self._connection.cursor("rows") as cursor:
+            cursor.itersize = 2000
+            yield from cursor.execute(_marked(sql), arguments or None)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """As in Engine."""
+        with self._failures(), self._connection.transaction():
+            self.run(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            yield
+
+    def tables(self) -> set[str]:
+        """As in Engine."""
+        return {str(n) for (n,) in self.rows("SELECT tablename FROM pg_tables WHERE schemaname = ?", (SCHEMA,))}
+
+    def size_bytes(self) -> int:
+        """As in Engine."""
+        sql = "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+        (row,) = self.rows(f"{sql} WHERE n.nspname = ? AND c.relkind = 'r'", (SCHEMA,))
+        return int(row[0] or 0)
+
+    def keep_copy(self, ending: str) -> str:
+        """As in Engine: pg_dump is the way to copy a database."""
+        return ""
+
+    def give_back_space(self) -> None:
+        """As in Engine: the server's own autovacuum does it."""
+
+    def is_gone(self) -> bool:
+        """As in Engine: a removed database closes its connections."""
+        return False
+
+    def interrupt(self) -> None:
+        """As in Engine."""
+        # Closing would free what the other thread uses; without its socket that thread finds the connection broken.
+        with (
+            contextlib.suppress(OSError, self._psycopg.Error),
+            socket.socket(fileno=os.dup(self._connection.fileno())) as wire,
+        ):
+            wire.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """As in Engine."""
+        self._connection.close()
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except self._psycopg.Error as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            text = redact(lines[-1] if lines else type(error).__name__)
+            raise StoreError(f"{self._url}: the database fails: {text}") from error
+
+
+def _marked(sql: str) -> Any:
+    return sql.replace("%", "%%").replace("?", "%s")
+
+
+def _psycopg() -> Any:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise MissingExtraError("psycopg", "postgres", "an event store in PostgreSQL") from error
+    return psycopg
