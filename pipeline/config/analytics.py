@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pipeline.config.registry import nearest
-from pipeline.config.schema import Section
+from pipeline.config.schema import RunConfig, Section
 from pipeline.config.validate import validated
 from pipeline.core.errors import ConfigError
 from pipeline.core.frame import StreamInfo
@@ -59,6 +59,39 @@ def analyst_factory(section: Section, source_ids: Sequence[str], class_names: tu
         return None if rules is None else RuleAnalyst(rules, info, class_names)
 
     return make
+
+
+def check_alerts(config: RunConfig, class_names: tuple[str, ...]) -> None:
+    """Refuse alerts that could never come: a misspelt name must not be silence on the day it matters.
+
+    Raises:
+        ConfigError: no rules at all, or a rule or class that is not there; tells the nearest.
+    """
+    from pipeline.config.outputs import alerts_config
+
+    alerts = alerts_config(config).alerts
+    sources = analytics_config(config.analytics).sources
+    if alerts and not sources:
+        raise ConfigError("alerts: wanted rules to tell of (analytics.sources), found none")
+    names = [name for rules in sources.values() for name in rule_names(rules)]
+    for alert in alerts:
+        for pattern in alert.rules:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                there = ", ".join(names) or "none"
+                raise ConfigError(
+                    f"alerts, {alert.name}: wanted a line or zone of the run ({there}), found {pattern!r}"
+                    f"{nearest(pattern, names)}"
+                )
+        for name in alert.classes:
+            if name not in class_names:
+                raise ConfigError(
+                    f"alerts, {alert.name}: wanted a class of the detector, found {name!r}{nearest(name, class_names)}"
+                )
+
+
+def rule_names(rules: SourceRules) -> list[str]:
+    """Names of the lines and zones of a source."""
+    return [*(line.name for line in rules.lines), *(zone.name for zone in rules.zones)]
 
 
 def rules_for(config: AnalyticsConfig, source_id: str) -> SourceRules | None:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.analytics import analyst_factory, analytics_config
+from pipeline.config.analytics import analyst_factory, analytics_config, check_alerts
 from pipeline.config.registry import SOURCES, TRACKERS, find, nearest
 from pipeline.config.schema import RunConfig, Section
 from pipeline.config.validate import refuse_address, validated
@@ -69,13 +69,14 @@ def _check_keys(values: Mapping[str, Any], path: str) -> None:
 
 def _check_sections(config: RunConfig) -> None:
     """Validate every stage's section now, so that a mistake is told before a model is loaded."""
-    from pipeline.config.outputs import draw_config, sink_config
+    from pipeline.config.outputs import alerts_config, draw_config, sink_config
 
     for kind in config.source:
         source_config(config, kind, PLACEHOLDERS.get(kind, ""))
     for kind in config.sink:
         sink_config(config, kind, "placeholder")
     draw_config(config.draw)
+    alerts_config(config)
     tracker_config(config.tracker)
     analytics_config(config.analytics)
     detector_config(config.detector)
@@ -226,6 +227,10 @@ def build_run(
     factory = tracker_factory(config.tracker)
     used = detector or build_detector(detector_section_for_tracking(config))
     try:
+        analysts = analyst_factory(config.analytics, source_ids, used.class_names)
+        if analysts is not None and factory is None:
+            raise ConfigError("analytics: wanted a tracker, found tracker.kind none; rules count objects by their ids")
+        check_alerts(config, used.class_names)
         sinks = build_sinks(config, outputs, used.class_names)
         settings = RunnerSettings(
             max_batch=config.runtime.batch,
@@ -235,9 +240,6 @@ def build_run(
             max_frames=config.max_frames,
             fail_fast=config.runtime.fail_fast,
         )
-        analysts = analyst_factory(config.analytics, source_ids, used.class_names)
-        if analysts is not None and factory is None:
-            raise ConfigError("analytics: wanted a tracker, found tracker.kind none; rules count objects by their ids")
         runner = Runner(sources, used, factory, [*sinks, *extra_sinks], settings, clock, analysts)
         yield BuiltRun(runner, tuple(output.shown for output in outputs if output.is_file))
     finally:

@@ -102,7 +102,19 @@ def _identity(path: Path) -> object:
 
 def build_sinks(config: RunConfig, outputs: Sequence[Output], class_names: tuple[str, ...]) -> list[SinkBinding]:
     """Make the sinks; none opens anything yet."""
-    return [SinkBinding(output.shown, _make(config, output, class_names), output.source_id) for output in outputs]
+    sinks = [SinkBinding(output.shown, _make(config, output, class_names), output.source_id) for output in outputs]
+    if config.alerts:
+        from sinks.alerts import AlertSink
+
+        sinks.append(SinkBinding("alerts", AlertSink(alerts_config(config), class_names=class_names)))
+    return sinks
+
+
+def alerts_config(config: RunConfig) -> Any:
+    """Who is told of what happens. Raises ConfigError."""
+    from sinks.alerts import AlertsConfig
+
+    return validated(AlertsConfig, {"alerts": config.alerts}, "")
 
 
 def _make(config: RunConfig, output: Output, class_names: tuple[str, ...]) -> Sink:

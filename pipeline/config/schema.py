@@ -48,6 +48,7 @@ class RunConfig(BaseModel):
     detector: Section = Field(default_factory=dict, description="settings of the detector")
     tracker: Section = Field(default_factory=dict, description="`kind` (bytetrack, none) and that tracker's settings")
     analytics: Section = Field(default_factory=dict, description="lines, zones and other rules by source")
+    alerts: tuple[Section, ...] = Field(default=(), description="web hooks and programs that are told of events")
     sink: dict[str, Section] = Field(default_factory=dict, description="settings by kind of output")
     draw: Section = Field(default_factory=dict, description="how boxes are drawn in every picture output")
     runtime: RuntimeSettings = RuntimeSettings()

@@ -61,7 +61,7 @@ def _key(location: tuple[int | str, ...], config_class: Any) -> list[str]:
     path = []
     for part in location:
         path.append(str(part))
-        config_class = _fields(config_class).get(str(part))
+        config_class = _below(config_class, str(part))
         members = [member for member in get_args(config_class) if member is not NoneType]
         if get_origin(config_class) in (Union, UnionType) and len(members) > 1:
             break
@@ -82,8 +82,24 @@ def refuse_address(section: Mapping[str, Any], keys: Sequence[str], where: str, 
 def field_names(config_class: Any, inside: list[str]) -> list[str]:
     """The keys that a config class knows, below a path of its own keys."""
     for key in inside:
-        config_class = _fields(config_class).get(key)
+        config_class = _below(config_class, key)
     return list(_fields(config_class))
+
+
+def _below(annotation: Any, key: str) -> Any:
+    """What stands under a key: a field's type, or that of the items of a list or mapping."""
+    annotation = _not_none(annotation)
+    if get_origin(annotation) in (tuple, list):
+        return get_args(annotation)[0]
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    return _not_none(_fields(annotation).get(key))
+
+
+def _not_none(annotation: Any) -> Any:
+    """`X` for `X | None`."""
+    members = [member for member in get_args(annotation) if member is not NoneType]
+    return members[0] if get_origin(annotation) in (Union, UnionType) and len(members) == 1 else annotation
 
 
 def _fields(config_class: Any) -> dict[str, Any]:
