@@ -62,6 +62,13 @@ class AlertConfig:
             raise ValueError("wanted an address such as https://host/path")
         return value
 
+    @field_validator("headers")
+    @classmethod
+    def _headers_are_secret(cls, headers: dict[str, str]) -> dict[str, str]:
+        for value in headers.values():
+            register_secret(value)
+        return headers
+
     @field_validator("command")
     @classmethod
     def _placeholders_are_known(cls, words: tuple[str, ...]) -> tuple[str, ...]:
@@ -165,8 +172,6 @@ class _Alert:
         self._sent_s: deque[float] = deque()
         self._n_left_out = 0
         self.n_limited = 0
-        for value in config.headers.values():
-            register_secret(value)
         channel: Channel
         if config.webhook is not None:
             channel = Webhook(config.webhook, config.headers, config.timeout_s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import UsageError
@@ -43,6 +44,19 @@ def image_size(values: list[int] | None) -> int | list[int] | None:
     if len(values) > 2:
         raise UsageError(f"--img-size: wanted one side or H W, found {len(values)} numbers")
     return values[0]
+
+
+def rules_section(path: str | None) -> dict[str, Any] | None:
+    """What `--rules` holds: the section `analytics` of a configuration in a file of its own.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    if path is None:
+        return None
+    from pipeline.config.yaml_file import read_yaml
+
+    return read_yaml(Path(path))
 
 
 def given(**values: Any) -> dict[str, Any]:

@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli.options import add_detector_options, add_settings_options, free_folder, given, image_size
+from pipeline.cli.options import (
+    add_detector_options,
+    add_settings_options,
+    free_folder,
+    given,
+    image_size,
+    rules_section,
+)
 from pipeline.cli.signals import stop_on_signals
 from pipeline.core.errors import StageError, UsageError
 from pipeline.core.whole_file import write_whole
@@ -89,7 +96,7 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
     outputs = [*(args.output or []), *(["display"] if args.view_img else [])]
     flags: dict[str, Any] = {
         **given(sources=args.source, outputs=outputs or None, report=args.report, max_frames=args.max_frames),
-        **given(exist_ok=args.exist_ok or None),
+        **given(exist_ok=args.exist_ok or None, analytics=rules_section(args.rules)),
         "detector": given(
             weights=args.weights,
             img_size=image_size(args.img_size),
@@ -102,10 +109,6 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
         ),
         "runtime": given(realtime=args.realtime or None, batch=args.batch_size),
     }
-    if args.rules is not None:
-        from pipeline.config.yaml_file import read_yaml
-
-        flags["analytics"] = read_yaml(Path(args.rules))
     if args.tracker is not None:
         from pipeline.config.build import tracker_section
 

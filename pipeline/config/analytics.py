@@ -45,13 +45,8 @@ def analyst_factory(section: Section, source_ids: Sequence[str], class_names: tu
     from pipeline.analytics.analyst import RuleAnalyst
     from pipeline.analytics.checks import check_classes
 
+    check_sources(section, source_ids)
     for pattern, rules in config.sources.items():
-        if not any(fnmatchcase(source_id, pattern) for source_id in source_ids):
-            there = ", ".join(source_ids)
-            raise ConfigError(
-                f"analytics.sources.{pattern}: wanted a source of this run ({there}), found none of that name"
-                f"{nearest(pattern, source_ids)}"
-            )
         check_classes(rules, class_names, f"analytics.sources.{pattern}")
 
     def make(info: StreamInfo) -> Analyst | None:
@@ -59,6 +54,21 @@ def analyst_factory(section: Section, source_ids: Sequence[str], class_names: tu
         return None if rules is None else RuleAnalyst(rules, info, class_names)
 
     return make
+
+
+def check_sources(section: Section, source_ids: Sequence[str]) -> None:
+    """Refuse rules for sources that are not in the run.
+
+    Raises:
+        ConfigError: one line that names the nearest source.
+    """
+    for pattern in analytics_config(section).sources:
+        if not any(fnmatchcase(source_id, pattern) for source_id in source_ids):
+            there = ", ".join(source_ids)
+            raise ConfigError(
+                f"analytics.sources.{pattern}: wanted a source of this run ({there}), found none of that name"
+                f"{nearest(pattern, source_ids)}"
+            )
 
 
 def check_alerts(config: RunConfig, class_names: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.config.analytics import analyst_factory, analytics_config, check_alerts
+from pipeline.config.analytics import analyst_factory, analytics_config, check_alerts, check_sources
 from pipeline.config.registry import SOURCES, TRACKERS, find, nearest
 from pipeline.config.schema import RunConfig, Section
 from pipeline.config.validate import refuse_address, validated
@@ -223,6 +223,7 @@ def build_run(
     if not sources:
         raise UsageError("run: wanted at least one source, found none")
     source_ids = [source.source_id for source in sources]
+    check_sources(config.analytics, source_ids)
     outputs = check_outputs(config, source_ids)
     factory = tracker_factory(config.tracker)
     used = detector or build_detector(detector_section_for_tracking(config))
