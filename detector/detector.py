@@ -116,7 +116,14 @@ class YoloDetector:
         return self._limit_hw
 
     def warmup(self) -> None:
-        """Run once on a grey frame, so that the first real one does not pay for allocation and compilation."""
+        """Run once on a grey frame, so that the first real one does not pay for allocation and compilation.
+
+        Nothing is run where each shape is compiled for itself and the frames' shape is not known yet: a square would be
+        compiled that hardly any source has, at the cost of its time and memory.
+        """
+        spec = self._backend.io_spec
+        if spec.compiles_shapes and spec.fixed_hw is None and self._config.rect:
+            return
         height, width = self._limit_hw
         self.detect_images([np.full((height, width, 3), 114, np.uint8)])
 

@@ -110,6 +110,7 @@ class OpenVinoBackend:
             num_classes=len(form.class_names),
             output=form.output,
             n_parallel=self._most_streams,
+            compiles_shapes=True,
         )
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from detector.backends import DetectorBackend
@@ -71,14 +72,17 @@ def open_observed(configuration: Configuration) -> tuple[YoloDetector, ObservedB
 
 
 def prepare(configuration: Configuration) -> Measured:
-    """Open the network once: what it is converted to is kept from then on.
+    """Open the network and run it once: what it is converted to is kept from then on, and faults are known.
 
     Raises:
         TracklightError: it cannot run here.
     """
     began_s = time.perf_counter()
     detector, _, ran = open_observed(configuration)
-    detector.close()
+    try:
+        detector.detect_images([np.full((*detector.input_hw, 3), 114, np.uint8)])
+    finally:
+        detector.close()
     return Measured(load_s=time.perf_counter() - began_s, ran=ran)
 
 

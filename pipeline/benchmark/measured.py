@@ -16,7 +16,7 @@ class Measured:
     Attributes:
         stages: figures by stage.
         peak_memory_mb: the most memory that the process held, or None where the system does not tell.
-        load_s: opening the network and its first call (s); None where there is no network.
+        load_s: opening the network and its warm-up (s); None where there is no network.
         ran: what `auto` stood for: backend, precision, device, height and width of the largest input.
         notes: further facts, by name.
     """

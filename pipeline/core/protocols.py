@@ -81,6 +81,7 @@ class IoSpec:
             (b, k, 5 + nc): cx, cy, w, h px, objectness, classes; `boxes`: after the runtime's own suppression,
             (b, n, 6): xyxy px, confidence, class_id, by falling confidence, with rows of confidence 0 behind them.
         n_parallel: how many threads may be in `infer` at once.
+        compiles_shapes: whether the first picture of each height and width costs a compilation.
     """
 
     stride: int
@@ -89,6 +90,7 @@ class IoSpec:
     num_classes: int
     output: Literal["maps", "candidates", "boxes"] = "candidates"
     n_parallel: int = 1
+    compiles_shapes: bool = False
 
 
 @runtime_checkable
