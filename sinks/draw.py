@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import cv2
@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from pipeline.core.arrays import ImageArray
 from pipeline.core.frame import Frame
 from pipeline.core.result import FrameResult
+from sinks.draw_scene import SceneDrawer
 from sinks.labels import LabelLayout, LabelWriter
 from sinks.objects import ShownObjects, class_name, shown_objects
 from sinks.palette import Bgr, color_of, darker, lighter
@@ -34,6 +35,11 @@ class DrawConfig:
     ids: bool = Field(default=True, description="write the track id")
     confidence: bool = Field(default=True, description="write the confidence")
     trails: bool = Field(default=True, description="draw where each track has been")
+    lines: bool = Field(default=True, description="draw lines and what has crossed them")
+    zones: bool = Field(default=True, description="draw zones, who is in them and how many visits they had")
+    counts: bool = Field(default=True, description="draw how many different objects were seen, by class")
+    notes: bool = Field(default=True, description="write speed or dwell beside the label")
+    heatmap: bool = Field(default=False, description="lay where objects spent time over the picture")
     trail_s: float = Field(default=2.0, gt=0, le=60, description="length of the trails (s)")
     color_by: Literal["class", "track"] = Field(default="class", description="what a colour stands for")
     line_width_px: int | None = Field(default=None, ge=1, le=64, description="width of lines (px); absent = by size")
@@ -53,19 +59,48 @@ class Annotator:
         self._class_names = class_names
         self._trails: dict[str, Trails] = {}
         self._writers: dict[int, LabelWriter] = {}
+        self._drawers: dict[str, SceneDrawer] = {}
 
     def draw(self, result: FrameResult) -> ImageArray:
-        """A copy of the frame's image, uint8 (h, w, 3) BGR, with the tracks (or detections) drawn on it."""
+        """A copy of the frame's image, uint8 (h, w, 3) BGR, with what was found drawn on it.
+
+        From bottom to top: heat map, zones and lines, trails, boxes (of tracks, or of detections), text.
+        """
         image = result.frame.image.copy()
         shown = shown_objects(result)
         line_px, text_px = self._sizes(result.frame)
         colors = self._colors(shown)
+        scene, drawer = result.scene, self._drawer(result.frame.source_id)
+        if scene is not None:
+            drawer.draw_below(image, scene, _time_s(result.frame), line_px)
         if self._config.trails and result.tracked:
             self._draw_trails(image, result, colors, line_px)
         if self._config.boxes:
             _draw_boxes(image, shown, colors, line_px)
-        self._draw_labels(image, shown, colors, text_px, line_px)
+        writer, layout = self._writer(text_px), LabelLayout(result.frame.shape_hw)
+        if scene is not None:
+            # Before the objects' labels, which go round them: what does not move keeps its place.
+            drawer.draw_above(image, scene, writer, layout, shown.xyxy, line_px)
+        notes = scene.notes if scene is not None and self._config.notes else {}
+        self._draw_labels(image, shown, colors, notes, writer, layout, line_px)
         return image
+
+    def _drawer(self, source_id: str) -> SceneDrawer:
+        if source_id not in self._drawers:
+            config = self._config
+            self._drawers[source_id] = SceneDrawer(
+                self._class_names,
+                lines=config.lines,
+                zones=config.zones,
+                counts=config.counts,
+                heatmap=config.heatmap,
+            )
+        return self._drawers[source_id]
+
+    def _writer(self, text_px: int) -> LabelWriter:
+        if text_px not in self._writers:
+            self._writers[text_px] = LabelWriter(text_px)
+        return self._writers[text_px]
 
     def _sizes(self, frame: Frame) -> tuple[int, int]:
         """Line width and text size: 2 and 15 px at 1280x720, growing with the picture's side."""
@@ -84,7 +119,7 @@ class Annotator:
     def _draw_trails(self, image: ImageArray, result: FrameResult, colors: list[Bgr], line_px: int) -> None:
         frame, tracks = result.frame, result.tracks
         trails = self._trails.setdefault(frame.source_id, Trails(self._config.trail_s))
-        trails.add(tracks, frame.pts_s if frame.pts_s is not None else frame.captured_ns / 1e9)
+        trails.add(tracks, _time_s(frame))
         for track_id, color in zip(tracks.track_id.tolist(), colors, strict=True):
             path = _fixed_point(trails.path(track_id))
             # The old half is thin, so that the direction of motion shows.
@@ -94,26 +129,29 @@ class Annotator:
                     cv2.polylines(image, [part], False, color, width, cv2.LINE_AA, _SHIFT)
 
     def _draw_labels(
-        self, image: ImageArray, shown: ShownObjects, colors: list[Bgr], text_px: int, line_px: int
+        self,
+        image: ImageArray,
+        shown: ShownObjects,
+        colors: list[Bgr],
+        notes: Mapping[int, str],
+        writer: LabelWriter,
+        layout: LabelLayout,
+        line_px: int,
     ) -> None:
-        if text_px not in self._writers:
-            self._writers[text_px] = LabelWriter(text_px)
-        writer = self._writers[text_px]
-        layout = LabelLayout(image.shape[:2])
         edge = line_px // 2
         boxes = np.clip(shown.xyxy, -_FAR_PX, _FAR_PX).round().astype(int) + np.array([-edge, -edge, edge, edge])
         places = boxes.tolist()
         # Old tracks choose first: their labels keep their places when new objects come.
         order = range(len(shown)) if shown.track_id is None else np.argsort(shown.track_id).tolist()
         for row in order:
-            text = self._text(shown, row, writer)
+            text = self._text(shown, row, notes, writer)
             if not text:
-                return
+                continue
             width = writer.width_px(text)
             place = layout.place(tuple(places[row]), width, writer.height_px)
             writer.write(image, text, place, width, colors[row])
 
-    def _text(self, shown: ShownObjects, row: int, writer: LabelWriter) -> str:
+    def _text(self, shown: ShownObjects, row: int, notes: Mapping[int, str], writer: LabelWriter) -> str:
         parts = []
         if self._config.labels:
             class_id = int(shown.class_id[row])
@@ -123,8 +161,16 @@ class Annotator:
             parts.append(f"#{shown.track_id[row]}")
         if self._config.confidence:
             parts.append(f"{shown.confidence[row]:.2f}")
+        if shown.track_id is not None:
+            note = notes.get(int(shown.track_id[row]), "")
+            if note and writer.can_write(note):
+                parts.append(note)
         # Two spaces: in small text "#3 0.75" reads like 30.75.
         return "  ".join(parts)
+
+
+def _time_s(frame: Frame) -> float:
+    return frame.pts_s if frame.pts_s is not None else frame.captured_ns / 1e9
 
 
 def _fixed_point(points: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 
 from pipeline.core.arrays import ImageArray
@@ -78,8 +80,18 @@ class LabelLayout:
         Above the box if that is free, else another side of it or inside; where nothing is free, the place that
         covers least of the labels placed before.
         """
-        best, least = (0, 0), -1
-        for left, top in self._candidates(box, width_px, height_px):
+        return self.place_among(self._candidates(box, width_px, height_px), width_px, height_px)
+
+    def place_among(self, places: Sequence[tuple[int, int]], width_px: int, height_px: int) -> tuple[int, int]:
+        """The first of these left top corners that is free, else the one that covers least; it is taken from then on.
+
+        Args:
+            places: one or more, the best first.
+            width_px: width of the label.
+            height_px: its height.
+        """
+        best, least = places[0], -1
+        for left, top in places:
             covered = self._covered(left, top, left + width_px, top + height_px)
             if covered < least or least < 0:
                 best, least = (left, top), covered

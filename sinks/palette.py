@@ -20,6 +20,9 @@ _FIRST_RGB = (
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 _LIGHTNESS = (0.84, 0.62, 0.73)
 _CHROMA = 0.15
+_RULE_HUES_DEG = (300, 195, 115, 350, 85, 150, 255)
+"""Of lines and zones: violet, teal, lime, pink, amber, green, blue. None is near the red of an alarm."""
+ALARM: Bgr = (48, 48, 224)
 BLACK: Bgr = (0, 0, 0)
 WHITE: Bgr = (255, 255, 255)
 
@@ -31,6 +34,17 @@ def color_of(number: int) -> Bgr:
         red, green, blue = _FIRST_RGB[number]
         return blue, green, red
     return _oklch_to_bgr(_LIGHTNESS[number % len(_LIGHTNESS)], _CHROMA, number * _GOLDEN_ANGLE)
+
+
+@lru_cache(maxsize=64)
+def rule_color(number: int) -> Bgr:
+    """The colour of a zone or line number; after seven they begin anew."""
+    return _oklch_to_bgr(0.80, 0.14, math.radians(_RULE_HUES_DEG[number % len(_RULE_HUES_DEG)]))
+
+
+def line_color(number: int) -> Bgr:
+    """The colour of a line number: as for zones, but the first line is not as the first zone."""
+    return rule_color(number + 4)
 
 
 @lru_cache(maxsize=1024)
