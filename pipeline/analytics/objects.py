@@ -8,17 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.analytics.config import SourceRules
+from pipeline.analytics.stitch import Stitcher, Vanished
 from pipeline.analytics.view import View
-from pipeline.core.arrays import IntArray
+from pipeline.core.arrays import Float64Array, IntArray
 from pipeline.core.frame import Frame
 from pipeline.core.tracks import Tracks
 
 _ANCHOR_DOWN = {"top_center": 0.0, "center": 0.5, "bottom_center": 1.0}
 """How far down its box an object's anchor point lies."""
 
+_BY_SLOT = ("_used", "_votes", "first_s", "first_ns", "last_s", "last_xyxy", "last_predicted", "class_id")
+
 
 class ObjectTable:
     """Turns the tracks of each frame into a View.
+
+    An object's class is the one of most of its sightings; it keeps the class it has until another has more.
+
+    What stands of an object stays until the frame after the one that lists it in `View.gone`.
 
     Args:
         rules: anchor, stitching and forgetting.
@@ -30,22 +37,29 @@ class ObjectTable:
         last_xyxy: float32 (capacity, 4) px: box at the last sighting.
         last_predicted: bool (capacity,): that box was a prediction.
         class_id: int64 (capacity,): class of most sightings.
+        n_by_class: objects so far, by class_id.
     """
 
     def __init__(self, rules: SourceRules) -> None:
         self._down = _ANCHOR_DOWN[rules.anchor]
         self._forget_s = rules.forget_s
+        self._stitcher = Stitcher(rules.stitch) if rules.stitch.enabled else None
+        self._gap_s = rules.stitch.gap_s
         self._slot_of: dict[int, int] = {}
         self._track_ids: dict[int, list[int]] = {}
         self._free: list[int] = []
+        self._leaving: IntArray = np.zeros(0, np.int64)
         self._used = np.zeros(0, bool)
+        self._votes = np.zeros((0, 1), np.int32)
         self.first_s = np.zeros(0)
         self.first_ns = np.zeros(0, np.int64)
         self.last_s = np.zeros(0)
         self.last_xyxy = np.zeros((0, 4), np.float32)
         self.last_predicted = np.zeros(0, bool)
         self.class_id = np.zeros(0, np.int64)
+        self.n_by_class: dict[int, int] = {}
         self._last_time_s: float | None = None
+        self._next_forget_s = -np.inf
 
     @property
     def capacity(self) -> int:
@@ -56,19 +70,29 @@ class ObjectTable:
         """Every id that the object in a slot has had, the first one first."""
         return tuple(self._track_ids[slot])
 
+    def scale(self, factors: Float64Array) -> None:
+        """The pictures have another size from the next one on: float64 (2,), x and y factors."""
+        self.last_xyxy *= np.tile(factors, 2).astype(np.float32)
+        if self._stitcher:
+            self._stitcher.forget()
+
     def see(self, frame: Frame, tracks: Tracks, time_s: float) -> View:
         """The next frame's objects. `time_s` is not before that of the frame before."""
         gone = self._forget(time_s)
-        slots, born = self._slots(tracks.track_id, time_s, frame.captured_ns)
+        slots = np.array([self._slot_of.get(number, -1) for number in tracks.track_id.tolist()], np.int64)
+        born = slots[:0] if slots.min(initial=0) >= 0 else self._meet(frame, tracks, time_s, slots)
         dt_s = 0.0 if self._last_time_s is None else time_s - self._last_time_s
         self._last_time_s = time_s
         predicted = tracks.detection_row < 0
         self.last_s[slots] = time_s
         self.last_xyxy[slots] = tracks.xyxy
         self.last_predicted[slots] = predicted
-        self.class_id[slots] = tracks.class_id
-        x1, y1, x2, y2 = tracks.xyxy.astype(np.float64).T
-        anchor = np.stack([(x1 + x2) / 2, y1 + self._down * (y2 - y1)], axis=1)
+        if self._stitcher:
+            self._stitcher.remember(time_s, slots, tracks.xyxy)
+        box = tracks.xyxy.astype(np.float64)
+        anchor = np.empty((len(box), 2))
+        anchor[:, 0] = (box[:, 0] + box[:, 2]) / 2
+        anchor[:, 1] = box[:, 1] + self._down * (box[:, 3] - box[:, 1])
         return View(
             time_s,
             dt_s,
@@ -77,7 +101,7 @@ class ObjectTable:
             frame.shape_hw,
             slots,
             tracks.track_id,
-            self.class_id[slots],
+            self._vote(slots, tracks.class_id),
             tracks.xyxy,
             anchor,
             predicted,
@@ -87,27 +111,78 @@ class ObjectTable:
         )
 
     def _forget(self, time_s: float) -> IntArray:
-        gone: IntArray = np.flatnonzero(self._used & (time_s - self.last_s > self._forget_s))
-        for slot in gone.tolist():
-            for track_id in self._track_ids.pop(slot):
-                del self._slot_of[track_id]
-            self._used[slot] = False
+        for slot in self._leaving.tolist():
+            del self._track_ids[slot]
             self._free.append(slot)
+        self._leaving = self._leaving[:0]
+        if time_s < self._next_forget_s:
+            return self._leaving
+        gone: IntArray = np.flatnonzero(self._used & (time_s - self.last_s > self._forget_s))
+        self._used[gone] = False
+        self._next_forget_s = self.last_s[self._used].min(initial=time_s) + self._forget_s
+        for slot in gone.tolist():
+            for number in self._track_ids[slot]:
+                if self._slot_of.get(number) == slot:
+                    del self._slot_of[number]
+        self._leaving = gone
         return gone
 
-    def _slots(self, track_id: IntArray, time_s: float, captured_ns: int) -> tuple[IntArray, IntArray]:
-        born = []
-        slots = np.empty(len(track_id), np.int64)
-        for row, number in enumerate(track_id.tolist()):
-            slot = self._slot_of.get(number)
-            if slot is None:
-                slot = self._take()
-                self._slot_of[number] = slot
-                self._track_ids[slot] = [number]
-                self.first_s[slot], self.first_ns[slot] = time_s, captured_ns
-                born.append(slot)
+    def _meet(self, frame: Frame, tracks: Tracks, time_s: float, slots: IntArray) -> IntArray:
+        """Find slots for the ids that have none, and write them into `slots`. Returns those of new objects."""
+        # By id, so that the order of the rows, which means nothing, decides nothing.
+        new = np.flatnonzero(slots < 0)
+        new = new[np.argsort(tracks.track_id[new])]
+        for row, slot in self._stitched(tracks, time_s, slots, new):
+            # An id that comes back after another has taken its place is looked at afresh.
+            del self._slot_of[self._track_ids[slot][-1]]
+            number = int(tracks.track_id[row])
+            if number in self._track_ids[slot]:
+                self._track_ids[slot].remove(number)
+            self._track_ids[slot].append(number)
+            self._slot_of[number] = slot
             slots[row] = slot
-        return slots, np.array(born, np.int64)
+        born = []
+        for row in new[slots[new] < 0].tolist():
+            number, class_id = int(tracks.track_id[row]), int(tracks.class_id[row])
+            slot = slots[row] = self._take()
+            self._slot_of[number] = slot
+            self._track_ids[slot] = [number]
+            self.first_s[slot], self.first_ns[slot] = time_s, frame.captured_ns
+            self.class_id[slot] = class_id
+            self._votes[slot] = 0
+            self.n_by_class[class_id] = self.n_by_class.get(class_id, 0) + 1
+            born.append(slot)
+        return np.array(born, np.int64)
+
+    def _stitched(self, tracks: Tracks, time_s: float, slots: IntArray, new: IntArray) -> list[tuple[int, int]]:
+        """Pairs of a row with a new id and the slot of the object that it belongs to."""
+        if self._stitcher is None:
+            return []
+        away = self._used & (time_s - self.last_s <= self._gap_s)
+        away[slots[slots >= 0]] = False
+        slot = np.flatnonzero(away)
+        if not len(slot):
+            return []
+        vanished = Vanished(slot, self.class_id[slot], self.last_xyxy[slot], self.first_s[slot], self.last_s[slot])
+        pairs = self._stitcher.match(time_s, tracks.xyxy[new], tracks.class_id[new], vanished)
+        return [(int(new[row]), slot) for row, slot in pairs]
+
+    def _vote(self, slots: IntArray, class_id: IntArray) -> IntArray:
+        """Count each sighting's class; the classes of the objects after that."""
+        if not len(slots):
+            return slots
+        if class_id.max() >= self._votes.shape[1]:
+            columns = np.zeros((self.capacity, int(class_id.max()) + 1 - self._votes.shape[1]), np.int32)
+            self._votes = np.concatenate([self._votes, columns], axis=1)
+        self._votes[slots, class_id] += 1
+        classes = self.class_id[slots]
+        if not np.array_equal(classes, class_id):
+            wins = self._votes[slots, class_id] > self._votes[slots, classes]
+            for before, after in zip(classes[wins].tolist(), class_id[wins].tolist(), strict=True):
+                self.n_by_class[before] -= 1
+                self.n_by_class[after] = self.n_by_class.get(after, 0) + 1
+            classes = self.class_id[slots] = np.where(wins, class_id, classes)
+        return classes
 
     def _take(self) -> int:
         if not self._free:
@@ -118,7 +193,7 @@ class ObjectTable:
 
     def _grow(self) -> None:
         before, after = self.capacity, max(64, 2 * self.capacity)
-        for name in ("_used", "first_s", "first_ns", "last_s", "last_xyxy", "last_predicted", "class_id"):
+        for name in _BY_SLOT:
             setattr(self, name, grown(getattr(self, name), after))
         self._free.extend(range(after - 1, before - 1, -1))
 

@@ -55,6 +55,9 @@ class View:
 class Rule(Protocol):
     """A set of rules of one sort (all lines, all zones), worked out together for speed."""
 
+    def place(self, shape_hw: tuple[int, int]) -> None:
+        """Lay the rules into pictures of this size (px). Before the first view, and when the size changes."""
+
     def update(self, view: View) -> Iterable[Event]:
         """Take the next frame; what happened at it."""
 

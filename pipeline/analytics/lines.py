@@ -1,0 +1,192 @@
+"""Who crossed which line, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from pipeline.analytics.config import SourceRules
+from pipeline.analytics.event_maker import EventMaker
+from pipeline.analytics.geometry import Placement
+from pipeline.analytics.objects import ObjectTable, grown
+from pipeline.analytics.view import View
+from pipeline.core.arrays import BoolArray, Float64Array, IntArray
+from pipeline.core.class_names import class_ids
+from pipeline.core.event import Event, EventKind
+
+SETTLED = 3
+"""Sightings in a row beyond the band that put an object on a side."""
+
+_LOOK = 2
+"""In `_quiet`: something is under way between this object and this line."""
+
+
+class Lines:
+    """Counts the crossings of all lines of a source.
+
+    An object is on a side of a line once its anchor point was farther than the band from the (endless) line on that
+    side in three sightings in a row, or once it is farther than twice the band. When it has changed sides and its path
+    met the line between its two ends an odd number of times since it was last beyond the band on the side it left, that
+    is one crossing, at the time of the last meeting. The path goes straight from sighting to sighting, also across a
+    gap. Who walks round an end changes sides without a crossing, and who appears has crossed nothing.
+
+    No point is ever on a line, and no path meets the end of one: every path is taken as if it lay an infinitely small
+    step further right, and a far smaller one further down. So of two lines that share an end, a path between their
+    other ends crosses exactly one.
+
+    Args:
+        rules: the lines, their units.
+        class_names: names by class_id.
+        objects: what is known of each object.
+        maker: makes the events.
+
+    Attributes:
+        lines_px: float64 (L, 2, 2): the ends.
+        crossings: int64 (L, 2): crossings in and out so far.
+    """
+
+    def __init__(
+        self, rules: SourceRules, class_names: tuple[str, ...], objects: ObjectTable, maker: EventMaker
+    ) -> None:
+        self._lines = rules.lines
+        self._placement = Placement(rules.units)
+        self._objects = objects
+        self._maker = maker
+        n = len(self._lines)
+        self._counts: list[frozenset[int] | None] = [
+            frozenset(class_ids(line.classes, class_names)) if line.classes else None for line in self._lines
+        ]
+        self.lines_px = np.zeros((n, 2, 2))
+        self.crossings = np.zeros((n, 2), np.int64)
+        self._last_xy = np.zeros((0, 2))
+        self._last_s = np.zeros(0)
+        self._last_ns = np.zeros(0, np.int64)
+        # By slot and line. Sides are -1 left, 1 right, 0 not known yet. `_quiet` is the side of an object whose path
+        # has not met the line since it was beyond the band there; else _LOOK.
+        self._quiet = np.zeros((0, n), np.int8)
+        self._side = np.zeros((0, n), np.int8)
+        self._run = np.zeros((0, n), np.int8)
+        self._odd = np.zeros((0, n), bool)
+        self._met_s = np.zeros((0, n))
+        self._met_ns = np.zeros((0, n), np.int64)
+
+    def place(self, shape_hw: tuple[int, int]) -> None:
+        """Lay the lines into pictures of this size (px). Before the first view, and when the size changes.
+
+        Raises:
+            UsageError: a line outside the picture.
+        """
+        self._last_xy *= self._placement.move_to(shape_hw)
+        for i, line in enumerate(self._lines):
+            self.lines_px[i] = self._placement.px(line.points, line.name)
+        self._first = self.lines_px[:, 0].copy()
+        self._along = self.lines_px[:, 1] - self._first
+        dx, dy = self._along.T
+        self._ties_right = (dy < 0) | ((dy == 0) & (dx > 0))
+        # Distances from a line are kept as cross products, which are those times the line's length: exact for pixels.
+        band_px = np.array([self._placement.band_px(line.band_px) for line in self._lines])
+        self._near = band_px * np.hypot(dx, dy)
+        self._far = 2 * self._near
+
+    def update(self, view: View) -> Iterable[Event]:
+        """Take the next frame; the crossings that it makes certain."""
+        if not len(self._lines):
+            return ()
+        self._make_room(view)
+        slot = view.slot
+        x, y = view.anchor[:, 0, None], view.anchor[:, 1, None]
+        cross = self._along[:, 0] * (y - self._first[:, 1]) - self._along[:, 1] * (x - self._first[:, 0])
+        side = (cross > self._far).view(np.int8) - (cross < -self._far).view(np.int8)
+        rows, lines = np.nonzero(side != self._quiet[slot])
+        events = self._look(view, rows, lines, cross[rows, lines]) if len(rows) else ()
+        self._last_xy[slot] = view.anchor
+        self._last_s[slot] = view.time_s
+        self._last_ns[slot] = view.captured_ns
+        return events
+
+    def finish(self) -> Iterable[Event]:
+        """Crossings have no duration: nothing is left to end."""
+        return ()
+
+    def _make_room(self, view: View) -> None:
+        if view.capacity > len(self._last_s):
+            for name in ("_last_xy", "_last_s", "_last_ns", "_quiet", "_side", "_run", "_odd", "_met_s", "_met_ns"):
+                setattr(self, name, grown(getattr(self, name), view.capacity))
+        born = view.born
+        if len(born):
+            self._last_s[born] = np.nan
+            self._quiet[born] = _LOOK
+            self._side[born] = self._run[born] = 0
+            self._odd[born] = False
+
+    def _look(self, view: View, rows: IntArray, lines: IntArray, cross: Float64Array) -> list[Event]:
+        """Follow the pairs of an object and a line between which something may happen."""
+        slots = view.slot[rows]
+        self._follow(view, rows, slots, lines, cross)
+        near = self._near[lines]
+        beyond = (cross > near).view(np.int8) - (cross < -near).view(np.int8)
+        side, run = self._side[slots, lines], self._run[slots, lines]
+        run = np.where((beyond == 0) | (beyond == side), 0, np.where(run * beyond > 0, run + beyond, beyond))
+        changed = (np.abs(run) >= SETTLED) | ((run != 0) & (np.abs(cross) > self._far[lines]))
+        crossed = changed & (side != 0) & self._odd[slots, lines]
+        self._side[slots, lines] = side = np.where(changed, beyond, side)
+        self._run[slots, lines] = run = np.where(changed, 0, run)
+        at_home = (beyond != 0) & (beyond == side)
+        self._odd[slots, lines] = odd = self._odd[slots, lines] & ~at_home
+        self._quiet[slots, lines] = np.where((side != 0) & (run == 0) & ~odd, side, _LOOK)
+        return self._events(view, slots[crossed], lines[crossed], side[crossed]) if crossed.any() else []
+
+    def _follow(self, view: View, rows: IntArray, slots: IntArray, lines: IntArray, cross: Float64Array) -> None:
+        """Where the step from the last sighting to this one meets a line, note it."""
+        first, along = self._first[lines], self._along[lines]
+        start = self._last_xy[slots]
+        before = along[:, 0] * (start[:, 1] - first[:, 1]) - along[:, 1] * (start[:, 0] - first[:, 0])
+        ties = self._ties_right[lines]
+        flips = _right(cross, ties) != _right(before, ties)
+        flips &= ~np.isnan(self._last_s[slots])
+        (pairs,) = np.nonzero(flips)
+        if not len(pairs):
+            return
+        start, step = start[pairs], view.anchor[rows[pairs]] - start[pairs]
+        ties = (step[:, 1] > 0) | ((step[:, 1] == 0) & (step[:, 0] < 0))
+        ends = self.lines_px[lines[pairs]]
+        first_right, second_right = (
+            _right(step[:, 0] * (end[:, 1] - start[:, 1]) - step[:, 1] * (end[:, 0] - start[:, 0]), ties)
+            for end in (ends[:, 0], ends[:, 1])
+        )
+        pairs = pairs[first_right != second_right]
+        slots, lines = slots[pairs], lines[pairs]
+        part = before[pairs] / (before[pairs] - cross[pairs])
+        last_s, last_ns = self._last_s[slots], self._last_ns[slots]
+        self._odd[slots, lines] ^= True
+        self._met_s[slots, lines] = last_s + part * (view.time_s - last_s)
+        self._met_ns[slots, lines] = last_ns + (part * (view.captured_ns - last_ns)).astype(np.int64)
+
+    def _events(self, view: View, slots: IntArray, lines: IntArray, side: IntArray) -> list[Event]:
+        events = []
+        for slot, index, now in zip(slots.tolist(), lines.tolist(), side.tolist(), strict=True):
+            line, classes = self._lines[index], self._counts[index]
+            if classes is not None and int(self._objects.class_id[slot]) not in classes:
+                continue
+            is_in = now > 0
+            self.crossings[index, 0 if is_in else 1] += 1
+            at_s = float(self._met_s[slot, index])
+            event = self._maker.of_object(
+                EventKind.CROSSING,
+                line.name,
+                slot,
+                view.frame,
+                start=(at_s, int(self._met_ns[slot, index])),
+                end_s=at_s,
+                values={"direction": "in" if is_in else "out", "label": line.label_in if is_in else line.label_out},
+            )
+            events.append(event)
+        events.sort(key=lambda event: (event.start_s, event.rule, event.track_ids))
+        return events
+
+
+def _right(cross: Float64Array, ties_right: BoolArray) -> BoolArray:
+    """Whether points are on the right, by the sign of a cross product."""
+    right: BoolArray = (cross > 0) | ((cross == 0) & ties_right)
+    return right
