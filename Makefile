@@ -21,8 +21,9 @@ demo: setup
 
 test: setup check
 
+# Two processes of one thread each: most tests keep one core busy, and no more. Files stay whole, in their order.
 check: lint type contracts
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: lint type contracts
 	$(BIN)/python -m pytest -q -m 'not slow'

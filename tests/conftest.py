@@ -1,13 +1,47 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and what holds for all tests."""
 
 from __future__ import annotations
 
 import os
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+
+# Also for tests that import ONNX Runtime themselves; the variable counts only before the first import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+_NOT_INSTALLED = re.compile(
+    r"could not import|pip install|apt-get|not installed|not built|missing|needs (?!a CUDA device)"
+)
+"""Reasons to skip that a whole installation does not have."""
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Turns a skip for want of a package or program into a failure, where everything is said to be installed (CI)."""
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("TRACKLIGHT_NO_SKIP") == "1":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if _NOT_INSTALLED.search(reason):
+            report.outcome = "failed"
+            report.longrepr = f"{report.nodeid}: no skip is allowed here (TRACKLIGHT_NO_SKIP=1), found: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """For skips of a test."""
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """For skips of a whole file."""
+    report = yield
+    _refuse_skip(report)
+    return report
 
 
 def _shared() -> Path:
