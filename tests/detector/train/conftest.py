@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 
-def make_data_set(folder: Path, count: int = 8, side: int = 64) -> Path:
+def write_data_set(folder: Path, count: int = 8, side: int = 64) -> Path:
     """`count` pictures with red and blue boxes in YOLO's layout, for both splits; gives the data.yaml."""
     rng = np.random.default_rng(0)
     for part in ("images", "labels"):
@@ -29,7 +30,13 @@ def make_data_set(folder: Path, count: int = 8, side: int = 64) -> Path:
     return data
 
 
+@pytest.fixture(scope="session")
+def make_data_set() -> Callable[..., Path]:
+    """Writes such a set: folder, then how many pictures of how many px."""
+    return write_data_set
+
+
 @pytest.fixture
 def tiny_data(tmp_path: Path) -> Path:
     """data.yaml of eight pictures."""
-    return make_data_set(tmp_path / "set")
+    return write_data_set(tmp_path / "set")

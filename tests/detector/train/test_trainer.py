@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,23 +130,23 @@ def test_what_a_run_leaves(tiny_data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "results.csv").read_text(encoding="utf-8").count("\n") == 3
 
 
-def test_it_learns(tiny_data: Path, tmp_path: Path) -> None:
+def test_it_learns(make_data_set: Callable[..., Path], tmp_path: Path) -> None:
+    """From nothing, in 200 steps. AP50 by seed and number of threads: 0.70 to 0.93 (12 runs)."""
     config = _config(
-        tiny_data,
-        epochs=60,
-        val_every=60,
+        make_data_set(tmp_path / "set", count=32),
+        epochs=25,
+        val_every=25,
         optimiser="adamw",
-        schedule={"lr": 0.003, "nominal_batch": 4, "momentum": 0.9, "warmup": {"epochs": 2.0, "min_steps": 0}},
+        schedule={"lr": 0.004, "nominal_batch": 4, "momentum": 0.9, "warmup": {"epochs": 2.0, "min_steps": 0}},
         ema_decay=0.9,
         ema_ramp=10,
-        plain_epochs=30,
+        plain_epochs=10,
         loss={"cls": 8.0, "obj": 80.0},  # they are scaled down by 2 of 80 classes and 64 of 640 px
-        augment={"mosaic": 0.3, "scale": (0.9, 1.1), "translate": 0.05, "hsv_h": 0},
+        augment={"mosaic": 0.3, "scale": (0.95, 1.05), "translate": 0.05, "hsv_h": 0, "hsv_s": 0.2, "hsv_v": 0.2},
     )
     result = train(config, tmp_path / "run")
-    assert result.rows[-1].losses["box"] < 0.9 * result.rows[0].losses["box"]
-    # 0.17 to 0.6 by seed and number of threads in so short a run; 0.00 before it.
-    assert result.ap50 > 0.1
+    assert result.rows[-1].losses["box"] < 0.7 * result.rows[0].losses["box"]
+    assert result.ap50 > 0.5
 
 
 def test_a_teacher_is_imitated_and_left_out_of_the_weights(tiny_data: Path, tmp_path: Path) -> None:
