@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,10 @@ def test_people_who_walk_by_are_found(data_dir: Path, tmp_path: Path) -> None:
 def test_the_car_ahead_on_a_highway_is_found(data_dir: Path, tmp_path: Path) -> None:
     [clip] = (data_dir / "clips").glob("mmdetection_demo*")
     frames = _found(tmp_path, "--source", clip, "--max-frames", "40")
+    classes = Counter(o["class"] for frame in frames for o in frame["objects"])  # type: ignore[attr-defined]
     with_car = [any(o["class"] == "car" for o in frame["objects"]) for frame in frames]  # type: ignore[attr-defined]
     assert sum(with_car) > 0.8 * len(frames)
+    assert classes["car"] > 0.7 * classes.total()
 
 
 @pytest.mark.reference

@@ -115,5 +115,6 @@ def test_the_street_data(data_dir: Path, tmp_path: Path) -> None:
     code, direct = val(tmp_path, "--data", named, "--images", data_dir / "street" / "val_images", *run)
     assert code == 0
     assert (figures["n_images"], figures["n_boxes"]) == (direct["n_images"], direct["n_boxes"])
-    for name in ("ap", "ap50"):
+    assert figures["ap_s"] == pytest.approx(direct["ap_s"], abs=1e-9)
+    for name in ("ap", "ap50", "ap_l"):
         assert direct[name] < figures[name] < direct[name] + 0.03, name

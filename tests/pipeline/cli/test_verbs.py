@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import yaml
 
+from detector import box_kernels
 from pipeline.cli import main
 from pipeline.cli.main import LATER_VERBS, VERBS
+from tracker import kernels as tracker_kernels
 
 
 def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,6 +62,9 @@ def test_doctor_tells_versions_devices_and_extras(capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     for word in ("torch", "FFmpeg libavcodec", "encode h264", "compiled code", "[eval]", "screen"):
         assert word in shown
+    rows = {line[:24].strip(): line[24:] for line in shown.splitlines() if line.startswith("  ")}
+    assert rows["boxes of networks"].split()[0] == box_kernels.BACKEND
+    assert rows["tracker"].split()[0] == tracker_kernels.BACKEND
 
 
 def test_check_prints_no_secret(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
