@@ -297,14 +297,34 @@ def test_the_stand_in_has_no_member_that_tensorrt_has_not(trt: Any, golden_dir: 
         assert "int8_calibrator" not in real["IBuilderConfig"]
 
 
-def test_a_killed_build_leaves_no_half_timing_cache(
-    trt: Any, loaded: LoadedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("moment", ["its content is asked for", "it is put in its place"])
+def test_a_build_that_is_killed_while_it_keeps_its_timing_leaves_the_earlier_one(
+    trt: Any,
+    loaded: LoadedCheckpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    moment: str,
 ) -> None:
-    trt.fail_build = "killed"
-    with pytest.raises(BackendError):
-        write_engine(loaded.model, header_of(loaded), tmp_path / "x.engine")
-    assert list((tmp_path / "cache").rglob("*timing*")) == []
-    assert tensorrt_engine.FOLDER == "converted"
+    write_engine(loaded.model, header_of(loaded), tmp_path / "x.engine")
+    (cache,) = (tmp_path / "cache" / tensorrt_engine.FOLDER).glob("tensorrt-timing-*.cache")
+    before = cache.read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        if moment == "its content is asked for":
+            patched.setattr(trt.ITimingCache, "serialize", killed)
+        else:
+            patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_engine(loaded.model, header_of(loaded), tmp_path / "y.engine")
+    assert cache.read_bytes() == before
+    assert not (tmp_path / "y.engine").exists()
+    caplog.set_level(logging.INFO)
+    write_engine(loaded.model, header_of(loaded), tmp_path / "y.engine")
+    assert "measuring again" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -42,17 +42,18 @@ def test_results_come_out_in_the_order_of_taking_whatever_order_they_are_done_in
 def test_who_is_too_far_ahead_waits_for_the_slowest() -> None:
     line, channel, _ = _make(max_ahead=2)
     line.done(1, [1])
-    waiting = threading.Event()
+    finished = threading.Event()
 
     def run_ahead() -> None:
-        waiting.set()
         line.done(2, [2])
+        finished.set()
 
     thread = threading.Thread(target=run_ahead)
     thread.start()
-    assert waiting.wait(5)
+    assert not finished.wait(0.1)
     assert len(channel) == 0
     line.done(0, [0])
+    assert finished.wait(5)
     thread.join(5)
     assert _drained(channel) == [0, 1, 2]
 
