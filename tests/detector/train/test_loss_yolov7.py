@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def _name(case: dict[str, Any]) -> str:
     return f"{about['model']}-{about['loss']}-{about['variant']}-{about['seed']}"
 
 
+@cache
 def _anchors(model: str) -> torch.Tensor:
     anchors = build_model(model, form="training").anchors
     assert anchors is not None

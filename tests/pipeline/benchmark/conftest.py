@@ -1,4 +1,4 @@
-"""A small network, a small clip, and a document as `bench` writes it."""
+"""A machine that does jobs in no time, and a document as `bench` writes it."""
 
 from __future__ import annotations
 
@@ -6,31 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from detector.checkpoint import save_checkpoint
-from detector.models import build_model
 from pipeline.benchmark.campaign import Plan, measure
-from pipeline.benchmark.clip import Clip, make_clip
+from pipeline.benchmark.clip import Clip
 from pipeline.benchmark.configuration import Configuration, Job
 from pipeline.benchmark.figures import StageFigures
 from pipeline.benchmark.measured import Measured
 from pipeline.core.errors import BackendError
-
-
-@pytest.fixture(scope="session")
-def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained YOLOX-nano for 64 px."""
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    torch.manual_seed(0)
-    save_checkpoint(path, build_model("yolox-nano", num_classes=2), ("cat", "dog"), input_hw=(64, 64))
-    return path
-
-
-@pytest.fixture(scope="session")
-def small_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 frames of 128x96."""
-    return make_clip(tmp_path_factory.mktemp("clip") / "small.mp4", 40, (96, 128))
 
 
 class FakeMachine:

@@ -9,26 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from detector.checkpoint import save_checkpoint
-from detector.models import build_model
-from pipeline.benchmark.clip import make_clip
 from pipeline.cli import bench, main
 from pipeline.core.errors import CheckpointError, SourceError, UsageError
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    torch.manual_seed(0)
-    save_checkpoint(path, build_model("yolox-nano", num_classes=2), ("cat", "dog"), input_hw=(64, 64))
-    return path
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip(tmp_path_factory.mktemp("clip") / "small.mp4", 40, (96, 128))
 
 
 def run(*arguments: object) -> int:
@@ -42,8 +25,8 @@ def result_of(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_whole_run(weights: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--weights", weights, "--source", clip, "--project", tmp_path / "bench", "--device", "cpu"]
+def test_a_whole_run(small_weights: Path, small_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--weights", small_weights, "--source", small_clip, "--project", tmp_path / "bench", "--device", "cpu"]
     axes = ["--backend", "eager", "--precision", "fp32", "int8", "--batch-size", "1", "3"]
     assert run(*options, *axes, "--repeats", "1", "--seconds", "0.1") == 0
     folder = tmp_path / "bench" / "exp"
@@ -90,38 +73,53 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return kept
 
 
-def test_defaults_ask_for_everything(measured: dict[str, Any], clip: Path, weights: Path, tmp_path: Path) -> None:
-    assert run("--source", clip, "--weights", weights, "--project", tmp_path) == 0
+def test_defaults_ask_for_everything(
+    measured: dict[str, Any], small_clip: Path, small_weights: Path, tmp_path: Path
+) -> None:
+    assert run("--source", small_clip, "--weights", small_weights, "--project", tmp_path) == 0
     plan = measured["plan"]
     assert len(plan.configurations) == 16
     assert {one.img_size for one in plan.configurations} == {None}
     assert (plan.repeats, plan.seconds) == (5, 2.0)
 
 
-def test_axes(measured: dict[str, Any], clip: Path, weights: Path, tmp_path: Path) -> None:
+def test_axes(measured: dict[str, Any], small_clip: Path, small_weights: Path, tmp_path: Path) -> None:
     chosen = ["--backend", "eager", "openvino", "--precision", "bf16", "--img-size", "320", "640", "--batch-size", "4"]
-    assert run("--source", clip, "--weights", weights, "--project", tmp_path, *chosen, "--quiet") == 0
+    assert run("--source", small_clip, "--weights", small_weights, "--project", tmp_path, *chosen, "--quiet") == 0
     axes = [(one.backend, one.precision, one.img_size, one.batch) for one in measured["plan"].configurations]
     assert axes == [(b, "bf16", side, 4) for b in ("eager", "openvino") for side in (320, 640)]
 
 
-def test_every_run_has_a_folder_of_its_own(measured: dict[str, Any], clip: Path, weights: Path, tmp_path: Path) -> None:
+def test_every_run_has_a_folder_of_its_own(
+    measured: dict[str, Any], small_clip: Path, small_weights: Path, tmp_path: Path
+) -> None:
     for _ in range(2):
-        run("--source", clip, "--weights", weights, "--project", tmp_path, "--quiet")
-    run("--source", clip, "--weights", weights, "--project", tmp_path, "--name", "exp", "--exist-ok", "--quiet")
+        run("--source", small_clip, "--weights", small_weights, "--project", tmp_path, "--quiet")
+    run(
+        "--source",
+        small_clip,
+        "--weights",
+        small_weights,
+        "--project",
+        tmp_path,
+        "--name",
+        "exp",
+        "--exist-ok",
+        "--quiet",
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["exp", "exp2"]
 
 
 def test_without_matplotlib_there_is_one_line(
     measured: dict[str, Any],
-    clip: Path,
-    weights: Path,
+    small_clip: Path,
+    small_weights: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert run("--source", clip, "--weights", weights, "--project", tmp_path, "--quiet") == 0
+    assert run("--source", small_clip, "--weights", small_weights, "--project", tmp_path, "--quiet") == 0
     assert [path.name for path in (tmp_path / "exp").iterdir()] == ["bench.json"]
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -130,20 +128,22 @@ def test_without_matplotlib_there_is_one_line(
     assert "matplotlib" in shown.err
 
 
-def test_nothing_that_can_run_is_an_error(measured: dict[str, Any], clip: Path, weights: Path, tmp_path: Path) -> None:
+def test_nothing_that_can_run_is_an_error(
+    measured: dict[str, Any], small_clip: Path, small_weights: Path, tmp_path: Path
+) -> None:
     measured["document"]["results"] = []
     with pytest.raises(UsageError, match="none; the reasons stand above"):
-        run("--source", clip, "--weights", weights, "--project", tmp_path)
+        run("--source", small_clip, "--weights", small_weights, "--project", tmp_path)
 
 
 def test_the_reasons_are_told_where_no_table_is(
-    measured: dict[str, Any], clip: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    measured: dict[str, Any], small_clip: Path, small_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (result,) = measured["document"]["results"]
     measured["document"]["results"] = []
     measured["document"]["cannot_run"] = [{"configuration": result["configuration"], "reason": "no such thing"}]
     with pytest.raises(UsageError, match="none; the reasons stand above"):
-        run("--source", clip, "--weights", weights, "--project", tmp_path, "--quiet")
+        run("--source", small_clip, "--weights", small_weights, "--project", tmp_path, "--quiet")
     assert capsys.readouterr() == (
         "",
         "tracklight: cannot run here: w eager fp32 own size batch 1 on cpu: no such thing\n",
@@ -151,19 +151,19 @@ def test_the_reasons_are_told_where_no_table_is(
 
 
 def test_after_ctrl_c_what_was_measured_is_written(
-    measured: dict[str, Any], clip: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    measured: dict[str, Any], small_clip: Path, small_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured["document"]["interrupted"] = "in round 2 of 5"
-    assert run("--source", clip, "--weights", weights, "--project", tmp_path, "--quiet") == 130
+    assert run("--source", small_clip, "--weights", small_weights, "--project", tmp_path, "--quiet") == 130
     assert len(result_of(tmp_path / "exp")["results"]) == 1
     shown = capsys.readouterr()
     assert f"tracklight: interrupted in round 2 of 5; what was measured is in {tmp_path / 'exp'}" in shown.err
 
 
 def test_two_results_are_compared(
-    measured: dict[str, Any], clip: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    measured: dict[str, Any], small_clip: Path, small_weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("--source", clip, "--weights", weights, "--project", tmp_path, "--quiet")
+    run("--source", small_clip, "--weights", small_weights, "--project", tmp_path, "--quiet")
     old = tmp_path / "exp" / "bench.json"
     document = result_of(tmp_path / "exp")
     for key in ("median", "low", "high"):
