@@ -1,4 +1,4 @@
-"""What this project adds to a runtime's own time, on one model at 720p: "Done when" line 3 of the speed work.
+"""What this project adds to a runtime's own time, on one model at 720p.
 
     python tests/benchmarks/bench_runtimes.py --weights yolov7-tiny.pt --img-size 640 [--json out.json]
 

@@ -252,7 +252,9 @@ def test_weights_are_converted_once(
 
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
-    import openvino
+    from detector.export.openvino_ir import import_openvino
+
+    openvino = import_openvino("a test")
     from openvino import opset13
 
     image = opset13.parameter([1, 7], np.float32)
@@ -300,7 +302,7 @@ def test_importing() -> None:
 def test_boxes_on_real_frames_are_pytorchs(
     data_dir: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within 0.5 px and 1e-3 after suppression, on pictures of many sizes: issue 4, done when 8."""
+    """Within 0.5 px and 1e-3 after suppression, on pictures of many sizes."""
     monkeypatch.setenv("TRACKLIGHT_CACHE", str(tmp_path))
     if weights.endswith(".pth"):
         weights = str(data_dir / "weights" / weights)
