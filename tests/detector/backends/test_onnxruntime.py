@@ -238,8 +238,11 @@ def test_providers(device: str, available: list[str], wanted: object) -> None:
 def test_tensorrt_as_a_provider_keeps_its_engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACKLIGHT_CACHE", str(tmp_path))
     folder = tmp_path / "onnxruntime-tensorrt"
-    kept = {f"trt_{what}_cache_{key}": value for what in ("engine", "timing") for key, value in
-            {"enable": True, "path": str(folder)}.items()}
+    kept = {
+        f"trt_{what}_cache_{key}": value
+        for what in ("engine", "timing")
+        for key, value in {"enable": True, "path": str(folder)}.items()
+    }
     wanted = [(TENSORRT, {"device_id": 1, **kept}), (CUDA, {"device_id": 1}), (CPU, {})]
     assert _providers("tensorrt:1", [TENSORRT, CUDA]) == wanted
     assert folder.is_dir()
