@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from pipeline.benchmark import end_to_end, shared_stages, stopwatch, worker
+from pipeline.benchmark import detector_stages, end_to_end, shared_stages, stopwatch, worker
 from pipeline.benchmark.configuration import DETECTOR_STAGES, SHARED_STAGES, Configuration, Job
 from pipeline.benchmark.end_to_end import Meter
 from pipeline.benchmark.machine import FEATURES, machine
@@ -18,13 +20,17 @@ from pipeline.benchmark.measured import Measured
 from pipeline.benchmark.processes import run_job
 from pipeline.benchmark.shared_stages import walking_objects
 from pipeline.benchmark.stopwatch import time_calls
-from pipeline.benchmark.usage import cpu_s, peak_memory_mb
+from pipeline.benchmark.usage import cpu_s
 from pipeline.core.detections import Detections
 from pipeline.core.errors import BackendError, StopRequest, UsageError
 from pipeline.core.frame import CaptureClock, Frame
 from pipeline.core.result import FrameResult
 from pipeline.core.timeline import Timeline
 from pipeline.core.tracks import Tracks
+from sinks.draw import Annotator
+from sinks.video_file import VideoFileSink
+from sources.video_file import VideoFileSource
+from tracker.bytetrack import ByteTracker
 
 SECONDS = 0.1
 
@@ -39,7 +45,7 @@ class FakeClock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 100.0
-        for module in (stopwatch, end_to_end):
+        for module in (stopwatch, end_to_end, detector_stages):
             monkeypatch.setattr(module.time, "perf_counter", lambda: self.now_s)
             monkeypatch.setattr(module, "cpu_s", lambda: 2 * self.now_s)
 
@@ -88,27 +94,64 @@ def test_a_run_that_is_too_short_says_so() -> None:
         meter.figures()
 
 
-def test_shared_stages(small_clip: Path) -> None:
+def test_shared_stages_are_timed_at_work(small_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worked = Counter[str]()
+
+    def count(stage: str, owner: type, method: str) -> None:
+        original = getattr(owner, method)
+
+        def call(*arguments: object) -> object:
+            worked[stage] += 1
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, method, call)
+
+    count("decode", VideoFileSource, "read")
+    count("track", ByteTracker, "update")
+    count("draw", Annotator, "draw")
+    count("encode", VideoFileSink, "write")
     measured = worker.do(Job("shared", None, str(small_clip), SECONDS))
     assert tuple(measured.stages) == SHARED_STAGES
-    for figures in measured.stages.values():
-        assert figures.calls >= 3
-        assert 0 < figures.p50_ms <= figures.p95_ms <= figures.p99_ms
-        assert figures.frames_per_s > 1
+    for name, figures in measured.stages.items():
+        assert worked[name] >= figures.calls + stopwatch.MIN_CALLS, name
 
 
-def test_detector_stages_add_up(configuration: Configuration, small_clip: Path) -> None:
+def test_the_time_of_a_detection_goes_to_the_stage_that_took_it(
+    small_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock(monkeypatch)
+
+    class Network:
+        device = torch.device("cpu")
+
+        def infer(self, images: torch.Tensor) -> None:
+            clock.now_s += 2.0
+
+    class Detector:
+        def detect_images(self, images: list[np.ndarray]) -> list[Detections]:
+            clock.now_s += 1.0
+            observed.infer(torch.zeros(0))
+            clock.now_s += 4.0
+            return [Detections.empty() for _ in images]
+
+        def close(self) -> None: ...
+
+    observed = detector_stages.ObservedBackend(Network())  # type: ignore[arg-type]
+    monkeypatch.setattr(detector_stages, "open_observed", lambda _: (Detector(), observed, {}))
+    stages = detector_stages.measure_detector(Configuration("w", batch=2), small_clip, 40.0).stages
+    assert {name: found.p50_ms for name, found in stages.items()} == {
+        **{"preprocess": 1000.0, "inference": 2000.0, "postprocess": 4000.0, "detector": 7000.0}
+    }
+    # Two frames a call, and two seconds of CPU time in each second.
+    assert [found.frames_per_s for found in stages.values()] == [2.0, 1.0, 0.5, pytest.approx(2 / 7)]
+    assert [found.cpu_s_per_frame for found in stages.values()] == [1.0, 2.0, 4.0, 7.0]
+
+
+def test_a_detector_that_runs_here(configuration: Configuration, small_clip: Path) -> None:
     measured = worker.do(Job("detector", configuration, str(small_clip), SECONDS))
     assert tuple(measured.stages) == (*DETECTOR_STAGES, "detector")
-    whole = measured.stages["detector"]
-    parts = [measured.stages[name] for name in DETECTOR_STAGES]
-    assert {part.calls for part in parts} == {whole.calls}
-    # Seconds a frame. What is not in the parts is the way between them, in which a busy machine may stop the process.
-    assert 0.3 / whole.frames_per_s < sum(1 / part.frames_per_s for part in parts) <= 1 / whole.frames_per_s
-    assert sum(part.cpu_s_per_frame for part in parts) <= whole.cpu_s_per_frame
+    assert {found.calls for found in measured.stages.values()} == {measured.stages["detector"].calls}
     assert measured.ran == {"backend": "eager", "precision": "fp32", "device": "cpu", "input_hw": (64, 64)}
-    assert measured.load_s is not None
-    assert measured.load_s > 0
 
 
 def test_end_to_end_is_the_real_pipeline(configuration: Configuration, small_clip: Path) -> None:
@@ -116,7 +159,8 @@ def test_end_to_end_is_the_real_pipeline(configuration: Configuration, small_cli
     assert measured.notes["frames"] == 40
     assert int(str(measured.notes["mp4_bytes"])) > 1000
     assert int(str(measured.notes["jsonl_bytes"])) > 1000
-    assert measured.stages["end to end"].calls <= 40
+    # Results before the channels are full are not measured, nor the one that begins the measurement.
+    assert measured.stages["end to end"].calls == 40 - 24 - 1
     assert "/" not in str(measured.notes["bounded_by"])
 
 
@@ -186,11 +230,26 @@ def test_what_a_process_uses() -> None:
     before = cpu_s()
     torch.ones(400, 400) @ torch.ones(400, 400)
     assert cpu_s() > before
-    if Path("/proc/self/status").exists():
-        block = np.ones(200_000_000, np.uint8)
-        peak = peak_memory_mb()
-        assert peak is not None
-        assert peak > block.nbytes / 1e6
+
+
+_PEAK = """
+import numpy as np
+from pipeline.benchmark.usage import peak_memory_mb
+before = peak_memory_mb()
+block = np.ones(100_000_000, np.uint8)
+del block
+print(before, peak_memory_mb())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell")
+def test_the_peak_of_memory_is_this_process_own() -> None:
+    """Also after the memory is given back; and not of the process that started it, which may have held far more."""
+    held = np.ones(150_000_000, np.uint8)
+    shown = subprocess.run([sys.executable, "-c", _PEAK], capture_output=True, text=True, check=True)
+    before_mb, peak_mb = map(float, shown.stdout.split())
+    assert before_mb < held.nbytes / 1e6
+    assert 95 < peak_mb - before_mb < 120
 
 
 def test_objects_walk_within_the_picture() -> None:
