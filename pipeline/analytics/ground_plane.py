@@ -26,8 +26,7 @@ class GroundPlane:
 
     Args:
         config: the points.
-        shape_hw: size of the picture (px).
-        units: of the picture's points.
+        image_px: float64 (n, 2): its points in the picture (px).
         where: what errors call it.
 
     Attributes:
@@ -42,19 +41,15 @@ class GroundPlane:
         points in fractions give the same plane as in pixels.
     """
 
-    def __init__(
-        self, config: GroundPlaneConfig, shape_hw: tuple[int, int], units: Units, where: str = "ground_plane"
-    ) -> None:
-        height, width = shape_hw
-        size = np.array([width, height] if units == "fraction" else [1, 1], np.float64)
-        image = np.array(config.image, np.float64) * size
-        self._to_world, self._min_w = _solved(config, image, where)
-        seen = _mapped(np.linalg.inv(self._to_world), np.array(config.world_m, np.float64))
-        self.error_px = float(np.sqrt(np.mean(np.sum((seen - image) ** 2, axis=1))))
+    def __init__(self, config: GroundPlaneConfig, image_px: Float64Array, where: str = "ground_plane") -> None:
+        self._to_world, self._min_w = _solved(config, image_px, where)
+        to_image = np.asarray(np.linalg.inv(self._to_world), np.float64)
+        off = _mapped(to_image, np.array(config.world_m, np.float64)) - image_px
+        self.error_px = float(np.sqrt(np.mean(np.sum(off**2, axis=1))))
         if self.error_px > config.max_error_px:
             raise ConfigError(
                 f"{where}: wanted points that agree within max_error_px {config.max_error_px:g}, found "
-                f"{self.error_px:.1f} px; measure the worst one again: point {_worst(seen - image)}"
+                f"{self.error_px:.1f} px; measure the worst one again: point {np.argmax(np.sum(off**2, axis=1)) + 1}"
             )
 
     def to_world(self, points_px: Float64Array) -> Float64Array:
@@ -82,10 +77,11 @@ def check_ground_plane(config: GroundPlaneConfig, where: str, units: Units) -> N
     Raises:
         ConfigError: one line that begins with `where`.
     """
+    image = np.array(config.image, np.float64)
     if units == "px":
-        GroundPlane(config, (1, 1), units, where)
+        GroundPlane(config, image, where)
     else:
-        _solved(config, np.array(config.image, np.float64), where)
+        _solved(config, image, where)
 
 
 def _solved(config: GroundPlaneConfig, image: Float64Array, where: str) -> tuple[Float64Array, float]:
@@ -154,7 +150,3 @@ def _mapped(matrix: Float64Array, points: Float64Array) -> Float64Array:
     """(n, 2) points through a homography (3, 3)."""
     to = points @ matrix[:, :2].T + matrix[:, 2]
     return np.asarray(to[:, :2] / to[:, 2:])
-
-
-def _worst(differences: Float64Array) -> int:
-    return int(np.argmax(np.sum(differences**2, axis=1))) + 1

@@ -13,7 +13,7 @@ from pipeline.analytics.config import GroundPlaneConfig
 from pipeline.analytics.ground_plane import GroundPlane, check_ground_plane
 from pipeline.core.errors import ConfigError
 
-HW = (720, 1280)
+SIZE = np.array([1280, 720])
 ROAD = np.array([[0, 0], [7, 0], [7, 40], [0, 40]], float)
 
 
@@ -43,8 +43,12 @@ def plan(image: Any, world: Any, **settings: float) -> GroundPlaneConfig:
     )
 
 
+def placed(config: GroundPlaneConfig, size: Any = 1) -> GroundPlane:
+    return GroundPlane(config, np.array(config.image) * size, "plane")
+
+
 def test_four_points_give_every_other_point() -> None:
-    plane = GroundPlane(plan(seen(ROAD), ROAD), HW, "px")
+    plane = placed(plan(seen(ROAD), ROAD))
     others = np.random.default_rng(0).uniform([-10, -2], [15, 80], (200, 2))
     np.testing.assert_allclose(plane.to_world(seen(others)), others, atol=1e-6)
     assert plane.error_px < 1e-6
@@ -54,8 +58,8 @@ def test_fractions_give_the_same_plane_as_pixels() -> None:
     rng = np.random.default_rng(1)
     world = rng.uniform([-5, 0], [10, 40], (9, 2))
     image = seen(world) + rng.normal(0, 1, (9, 2))
-    in_px = GroundPlane(plan(image, world), HW, "px")
-    in_fractions = GroundPlane(plan(image / [1280, 720], world), HW, "fraction")
+    in_px = placed(plan(image, world))
+    in_fractions = placed(plan(image / SIZE, world), SIZE)
     points = rng.uniform([0, 200], [1280, 720], (50, 2))
     np.testing.assert_allclose(in_px.to_world(points), in_fractions.to_world(points), rtol=1e-6)
     assert in_px.error_px == pytest.approx(in_fractions.error_px)
@@ -71,7 +75,7 @@ def test_more_points_even_out_their_errors() -> None:
     for _ in range(30):
         image = seen(world) + rng.normal(0, 1, world.shape)
         for n, errors in off.items():
-            plane = GroundPlane(plan(image[:n], world[:n]), HW, "px")
+            plane = placed(plan(image[:n], world[:n]))
             errors.append(float(np.nanmean(np.linalg.norm(plane.to_world(seen(check)) - check, axis=1))))
     assert np.mean(off[40]) < 0.5 * np.mean(off[4])
 
@@ -80,12 +84,12 @@ def test_error_px_is_the_noise_of_the_points() -> None:
     """40 points with 2 x 40 noisy coordinates and 8 unknowns: the residual is sigma x sqrt(2 x 72 / 80)."""
     rng = np.random.default_rng(3)
     world = rng.uniform([-5, 0], [12, 40], (40, 2))
-    errors = [GroundPlane(plan(seen(world) + rng.normal(0, 1, (40, 2)), world), HW, "px").error_px for _ in range(40)]
+    errors = [placed(plan(seen(world) + rng.normal(0, 1, (40, 2)), world)).error_px for _ in range(40)]
     assert np.mean(errors) == pytest.approx(np.sqrt(2 * 72 / 80), rel=0.05)
 
 
 def test_no_place_at_the_horizon_and_above() -> None:
-    plane = GroundPlane(plan(seen(ROAD), ROAD), HW, "px")
+    plane = placed(plan(seen(ROAD), ROAD))
     horizon_y = 360 - 900 * np.tan(np.radians(25))
     rows = np.array([horizon_y - 50, horizon_y, horizon_y + 1, 300.0])
     told = np.isfinite(plane.to_world(np.column_stack([np.full(4, 640.0), rows])))
@@ -96,7 +100,7 @@ def test_no_place_at_the_horizon_and_above() -> None:
 def test_any_corner_may_be_first_and_a_plan_may_be_mirrored(turn: int, mirrored: bool) -> None:
     """Distances on the ground are the same for a plan whose y grows towards the camera."""
     world = ROAD * ([1, -1] if mirrored else [1, 1])
-    plane = GroundPlane(plan(np.roll(seen(ROAD), turn, 0), np.roll(world, turn, 0)), HW, "px")
+    plane = placed(plan(np.roll(seen(ROAD), turn, 0), np.roll(world, turn, 0)))
     a, b = plane.to_world(seen(np.array([[1.0, 5], [4, 9]])))
     assert np.linalg.norm(a - b) == pytest.approx(5)
 
@@ -133,7 +137,7 @@ BAD: dict[str, tuple[Any, Any, str]] = {
 @pytest.mark.parametrize("units", ["px", "fraction"])
 def test_points_that_tell_no_plane_are_refused(case: str, units: Any) -> None:
     image, world, says = BAD[case]
-    image = np.asarray(image, float) / ([1280, 720] if units == "fraction" else [1, 1])
+    image = np.asarray(image, float) / (SIZE if units == "fraction" else [1, 1])
     with pytest.raises(ConfigError, match=says) as caught:
         check_ground_plane(plan(image, world), "analytics.sources.gate.ground_plane", units)
     assert str(caught.value).startswith("analytics.sources.gate.ground_plane")
@@ -146,11 +150,11 @@ def test_points_that_disagree_are_refused_with_the_worst_one() -> None:
     image[4] += [60, 0]
     with pytest.raises(ConfigError, match=r"within max_error_px 5, found 21\.4 px; .* point 5$"):
         check_ground_plane(plan(image, world), "plane", "px")
-    in_fractions = plan(image / [1280, 720], world)
+    in_fractions = plan(image / SIZE, world)
     check_ground_plane(in_fractions, "plane", "fraction")
     with pytest.raises(ConfigError, match=r"within max_error_px 5, found 21\.4 px; .* point 5$"):
-        GroundPlane(in_fractions, HW, "fraction", "plane")
-    GroundPlane(plan(image, world, max_error_px=30), HW, "px")
+        placed(in_fractions, SIZE)
+    placed(plan(image, world, max_error_px=30))
 
 
 @pytest.mark.parametrize("length_m", [5, 100, 400])

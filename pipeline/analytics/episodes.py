@@ -1,0 +1,130 @@
+"""Conditions of objects that begin, last and end: debounced, by slot and column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.analytics.objects import grown
+from pipeline.analytics.view import View
+from pipeline.core.arrays import BoolArray, Float64Array
+
+_OVER_S = 0.5
+"""An episode is over once its end has been true for so long (s); shorter interruptions belong to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An episode that begins or ends.
+
+    Attributes:
+        slot: the object's.
+        column: which condition.
+        start: when it began: seconds, and `captured_ns` of that frame.
+        end_s: when it ended (s), None at the beginning.
+        peak: the largest value in it so far.
+    """
+
+    slot: int
+    column: int
+    start: tuple[float, int]
+    end_s: float | None
+    peak: float
+
+
+class Episodes:
+    """Which conditions hold of which objects. A condition that is neither true nor false changes nothing.
+
+    Args:
+        hold_s: float64 (columns,): how long a condition must be true before its episode begins; the start is when it
+            became true.
+    """
+
+    def __init__(self, hold_s: Float64Array) -> None:
+        self._hold_s = hold_s
+        columns = len(hold_s)
+        self._active = np.zeros((0, columns), bool)
+        self._since_s = np.zeros((0, columns))
+        self._since_ns = np.zeros((0, columns), np.int64)
+        self._over_s = np.zeros((0, columns))
+        self._peak = np.zeros((0, columns))
+
+    @property
+    def columns(self) -> int:
+        """How many conditions there are of each object."""
+        return len(self._hold_s)
+
+    @property
+    def active(self) -> BoolArray:
+        """Bool (columns,): an episode of some object goes on."""
+        return np.asarray(self._active.any(axis=0))
+
+    def leave(self, view: View, last_s: Float64Array) -> list[Turn]:
+        """End the episodes of the objects that are gone, at their last sighting, and make room for those that come.
+
+        Args:
+            view: the next frame.
+            last_s: float64 (capacity,): last sighting by slot (s).
+        """
+        ended = self._end_all(view.gone, last_s) if len(view.gone) else []
+        if view.capacity > len(self._active):
+            for name in ("_active", "_since_s", "_since_ns", "_over_s", "_peak"):
+                setattr(self, name, grown(getattr(self, name), view.capacity))
+        if len(view.born):
+            self._since_s[view.born] = np.inf
+        return ended
+
+    def update(self, view: View, on: BoolArray, off: BoolArray, value: Float64Array) -> list[Turn]:
+        """Take the conditions at the next frame.
+
+        Args:
+            view: the frame.
+            on: bool (m, columns): the condition is true. Never where `off` is.
+            off: bool (m, columns): it is false.
+            value: float64 (m, 1): what the peak is taken of while the condition is true.
+        """
+        slots, now = view.slot, view.time_s
+        active, since = self._active[slots], self._since_s[slots]
+        if not on.any() and not active.any() and np.isinf(since).all():
+            return []
+        fresh = on & np.isinf(since)
+        vain = off & ~active
+        since = np.where(fresh, now, np.where(vain, np.inf, since))
+        peak = np.where(fresh, value, np.where(on, np.maximum(self._peak[slots], value), self._peak[slots]))
+        over = np.where(off & active, np.minimum(self._over_s[slots], now), np.inf)
+        self._since_s[slots], self._peak[slots], self._over_s[slots] = since, peak, over
+        self._since_ns[slots] = np.where(fresh, view.captured_ns, self._since_ns[slots])
+        begins = on & ~active & (now - since >= self._hold_s - 1e-9)
+        ends = active & (now - over >= _OVER_S - 1e-9)
+        turns = []
+        for row, column in np.argwhere(begins).tolist():
+            slot = int(slots[row])
+            self._active[slot, column] = True
+            self._over_s[slot, column] = np.inf
+            turns.append(self._turn(slot, column, None))
+        for row, column in np.argwhere(ends).tolist():
+            turns.append(self._end(int(slots[row]), column, float(over[row, column])))
+        return turns
+
+    def finish(self, last_s: Float64Array) -> list[Turn]:
+        """The source has ended: so have all episodes, at the last sightings."""
+        return self._end_all(np.arange(len(self._active)), last_s)
+
+    def _end_all(self, slots: np.ndarray, last_s: Float64Array) -> list[Turn]:
+        ended = []
+        for row, column in np.argwhere(self._active[slots]).tolist():
+            slot = int(slots[row])
+            # What was about to be over when the object was last seen was over by then.
+            ended.append(self._end(slot, column, float(min(last_s[slot], self._over_s[slot, column]))))
+        return ended
+
+    def _end(self, slot: int, column: int, end_s: float) -> Turn:
+        turn = self._turn(slot, column, end_s)
+        self._active[slot, column] = False
+        self._since_s[slot, column] = np.inf
+        return turn
+
+    def _turn(self, slot: int, column: int, end_s: float | None) -> Turn:
+        start = float(self._since_s[slot, column]), int(self._since_ns[slot, column])
+        return Turn(slot, column, start, end_s, float(self._peak[slot, column]))

@@ -1,0 +1,43 @@
+"""Real motion of objects, told apart from boxes that tremble."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.analytics.objects import grown
+from pipeline.analytics.view import View
+from pipeline.core.arrays import Float64Array, IntArray
+
+
+class Steps:
+    """Cuts each object's way into steps: from the end of its last step to the first place that is far enough.
+
+    Attributes:
+        from_px: float64 (capacity, 2), by slot: where the object's last step ended (px).
+        from_s: float64 (capacity,): when (s).
+    """
+
+    def __init__(self) -> None:
+        self.from_px = np.zeros((0, 2))
+        self.from_s = np.zeros(0)
+
+    def scale(self, factors: Float64Array) -> None:
+        """The pictures have another size from the next one on: float64 (2,), x and y factors."""
+        self.from_px *= factors
+
+    def take(self, view: View, least_px: float) -> IntArray:
+        """Rows of the view whose objects have come `least_px` or more from the end of their last step.
+
+        The caller uses `from_px` and `from_s`, then calls `end` for them.
+        """
+        if view.capacity > len(self.from_s):
+            self.from_px, self.from_s = grown(self.from_px, view.capacity), grown(self.from_s, view.capacity)
+        if len(view.born):
+            self.end(view, np.flatnonzero(np.isin(view.slot, view.born)))
+        off = view.anchor - self.from_px[view.slot]
+        return np.flatnonzero(np.einsum("mc,mc->m", off, off) >= least_px**2)
+
+    def end(self, view: View, rows: IntArray) -> None:
+        """End the steps of these rows where their objects are now."""
+        self.from_px[view.slot[rows]] = view.anchor[rows]
+        self.from_s[view.slot[rows]] = view.time_s
