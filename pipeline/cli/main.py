@@ -20,10 +20,12 @@ DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 VERBS = {
     "run": "detect and track in files, cameras and streams; write video, tracks and a report",
+    "annotate": "tracks of every video of a folder; goes on where it was interrupted",
     "val": "average precision of a detector on a labelled data set",
     "train": "train or fine-tune a detector",
     "dataset": "make, check, convert, split and plot data sets",
     "export": "write a model for another runtime",
+    "zones": "draw lines and zones on a picture of a source, show and check them",
     "bench": "measure stages and the whole pipeline",
     "models": "the models: size, cost, published accuracy, licence, whether they are on disk",
     "check": "check a configuration without running it, and print it in full",
@@ -32,7 +34,6 @@ VERBS = {
 """Verbs that work; each is the module of that name beside this one, with `add_arguments(parser)` and `run(args)`."""
 
 LATER_VERBS = {
-    "zones": "draw lines and zones on a picture of a source",
     "events": "list and export what happened",
     "report": "tables and plots of recorded events",
     "track-eval": "HOTA, MOTA and IDF1 of recorded tracks",
