@@ -20,6 +20,7 @@ class OutputKind(StrEnum):
     CSV = "csv"
     MOT_TXT = "mot_txt"
     COCO_JSON = "coco_json"
+    EVENT_STORE = "event_store"
     RTSP = "rtsp"
     DISPLAY = "display"
     WEB = "web"
@@ -35,12 +36,17 @@ SUFFIXES = {
     ".csv": OutputKind.CSV,
     ".txt": OutputKind.MOT_TXT,
     ".json": OutputKind.COCO_JSON,
+    ".db": OutputKind.EVENT_STORE,
+    ".sqlite": OutputKind.EVENT_STORE,
+    ".sqlite3": OutputKind.EVENT_STORE,
 }
-FILE_KINDS = frozenset(SUFFIXES.values())
+FILE_KINDS = frozenset(SUFFIXES.values()) - {OutputKind.EVENT_STORE}
+"""Files that a run makes. A store is added to."""
 WORDS = {"display": OutputKind.DISPLAY, "null": OutputKind.NULL, "web": OutputKind.WEB}
 DEFAULT_WEB_PORT = 8080
 _FORMS = (
     ".mp4 .m4v .mov .mkv (video), .jsonl (JSON lines), .csv, .txt (MOT challenge), .json (COCO results), "
+    ".db .sqlite .sqlite3 (event store), postgresql://user@host/database, "
     "rtsp://host/path (push), display, web, web:PORT, null"
 )
 
@@ -90,8 +96,12 @@ def per_source_path(path: Path, source_id: str) -> Path:
 
 def _parse_url(text: str) -> OutputAddress:
     url = Url(text)
+    if url.scheme in ("postgresql", "postgres"):
+        return OutputAddress(OutputKind.EVENT_STORE, text)
     if url.scheme != "rtsp":
-        raise UsageError(f"output {url}: wanted rtsp://host/path to push to, found {url.scheme}://")
+        raise UsageError(
+            f"output {url}: wanted rtsp://host/path to push to or postgresql:// to keep events, found {url.scheme}://"
+        )
     if not re.match(r"(?i)rtsp://(?:[^/?#]*@)?(?:\[[0-9a-f:.]+\]|[\w.-]+)(?::\d+)?(?:[/?]|$)", text):
         raise UsageError(f"output {url}: wanted rtsp://host:port/path, found no host or a port that is no number")
     return OutputAddress(OutputKind.RTSP, text)

@@ -24,6 +24,7 @@ VERBS = {
     "val": "average precision of a detector on a labelled data set",
     "train": "train or fine-tune a detector",
     "dataset": "make, check, convert, split and plot data sets",
+    "events": "list and export what happened",
     "export": "write a model for another runtime",
     "zones": "draw lines and zones on a picture of a source, show and check them",
     "bench": "measure stages and the whole pipeline",
@@ -34,7 +35,6 @@ VERBS = {
 """Verbs that work; each is the module of that name beside this one, with `add_arguments(parser)` and `run(args)`."""
 
 LATER_VERBS = {
-    "events": "list and export what happened",
     "report": "tables and plots of recorded events",
     "track-eval": "HOTA, MOTA and IDF1 of recorded tracks",
     "stream-eval": "streaming average precision",

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.config.facts import run_facts
 from pipeline.config.registry import SINKS, find
 from pipeline.config.schema import RunConfig, Section
 from pipeline.config.validate import field_names, refuse_address, validated
 from pipeline.core.errors import UsageError
 from pipeline.core.protocols import Sink
+from pipeline.core.run_facts import RunSink
 from pipeline.core.url import redact
 from pipeline.runtime.sink_worker import SinkBinding
 
@@ -47,6 +49,7 @@ def check_outputs(config: RunConfig, source_ids: Sequence[str]) -> list[Output]:
         UsageError: an unknown form, a file that exists or cannot be written, or two outputs of one name.
     """
     from sinks.address import FILE_KINDS, parse_output, per_source_path
+    from sinks.event_store import check_store
     from sinks.output_path import check_output
 
     outputs: list[Output] = []
@@ -69,6 +72,8 @@ def check_outputs(config: RunConfig, source_ids: Sequence[str]) -> list[Output]:
     for output in outputs:
         if output.is_file:
             check_output(Path(output.value), exist_ok=config.exist_ok)
+        elif output.kind == "event_store":
+            check_store(output.value)
     if config.report is not None:
         check_output(config.report, exist_ok=config.exist_ok)
     return outputs
@@ -120,6 +125,8 @@ def alerts_config(config: RunConfig) -> Any:
 def _make(config: RunConfig, output: Output, class_names: tuple[str, ...]) -> Sink:
     entry = SINKS[output.kind]
     sink: Sink = entry.stage_class()(sink_config(config, output.kind, output.value), class_names=class_names)
+    if isinstance(sink, RunSink):
+        sink.begin_run(run_facts(config))
     return sink
 
 

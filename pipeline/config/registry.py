@@ -46,6 +46,7 @@ SINKS: Mapping[str, Entry] = {
     "csv": Entry("sinks.csv_file:CsvSink", "sinks.csv_file:CsvConfig"),
     "mot_txt": Entry("sinks.mot_txt:MotTextSink", "sinks.mot_txt:MotTextConfig"),
     "coco_json": Entry("sinks.coco_json:CocoJsonSink", "sinks.coco_json:CocoJsonConfig"),
+    "event_store": Entry("sinks.event_store:EventStoreSink", "sinks.event_store:EventStoreConfig"),
     "display": Entry("sinks.display:DisplaySink", "sinks.display:DisplayConfig"),
     "rtsp": Entry("sinks.rtsp:RtspSink", "sinks.rtsp:RtspConfig"),
     "null": Entry("sinks.null:NullSink", "sinks.null:NullConfig"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import MissingExtraError, StoreError
@@ -47,7 +47,7 @@ class PostgresEngine:
     """
 
     def __init__(self, url: Url, *, read_only: bool) -> None:
-        self.types = _TYPES
+        self.types: Mapping[str, str] = _TYPES
         self._url = url
         self._psycopg = _psycopg()
         self._connection: psycopg.Connection[Any]

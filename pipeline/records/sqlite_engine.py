@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -32,7 +32,7 @@ class SqliteEngine:
     """
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
-        self.types = _TYPES
+        self.types: Mapping[str, str] = _TYPES
         self._path = path
         if path.is_dir():
             raise UsageError(f"{path}: wanted an event store, found a folder; name a file in it, such as events.db")

@@ -67,6 +67,19 @@ def open_store(address: str | StoreAddress, *, read_only: bool = True) -> Store:
     return Store(place, engine)
 
 
+def check_version(place: StoreAddress) -> None:
+    """Whether a database can be reached and is a store, or empty. Changes nothing.
+
+    Raises:
+        As `open_store`.
+    """
+    engine = _engine(place, read_only=True)
+    try:
+        refuse_newer(stored_version(engine, str(place)), str(place))
+    finally:
+        engine.close()
+
+
 def _engine_brought_up_to_date(place: StoreAddress) -> Engine:
     engine = _engine(place, read_only=False)
     try:

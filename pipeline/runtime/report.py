@@ -52,11 +52,12 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class SinkReport:
-    """One sink's account: handed = written + dropped."""
+    """One sink's account: handed = written + dropped. `counters`: what the sink itself counted, by name."""
 
     handed: int
     written: int
     dropped: int
+    counters: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

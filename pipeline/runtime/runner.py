@@ -153,6 +153,8 @@ class Runner:
         finally:
             self._end_all()
             self.statistics.end()
+            for line in self._lines:
+                line.end_run(self._status())
         error = self._outcome_error()
         if error is not None:
             raise error

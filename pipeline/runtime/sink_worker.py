@@ -12,6 +12,7 @@ from pipeline.core.errors import StageError, StopRequest
 from pipeline.core.frame import StreamInfo
 from pipeline.core.protocols import ClosingSink, PolledSink, Sink
 from pipeline.core.result import FrameResult
+from pipeline.core.run_facts import RunSink
 from pipeline.core.scene import Closing
 from pipeline.runtime.channel import Channel
 from pipeline.runtime.latency import Durations
@@ -88,9 +89,15 @@ class SinkLine:
         """The sink closes without the results it has not written."""
         self._channel.abort()
 
+    def end_run(self, status: str) -> None:
+        """Tell a sink that keeps a record of the run how it ended; after its thread has."""
+        if isinstance(self.binding.sink, RunSink) and not self.worker.alive:
+            self.binding.sink.end_run(status)
+
     def account(self) -> SinkReport:
         """Results handed over, written and dropped."""
-        return SinkReport(self._channel.n_put, self._n_written, self._channel.n_put - self._n_written)
+        counters = dict(getattr(self.binding.sink, "counters", {}))
+        return SinkReport(self._channel.n_put, self._n_written, self._channel.n_put - self._n_written, counters)
 
     # -- the sink's thread --------------------------------------------------------------------------------------------
 

@@ -1,0 +1,36 @@
+"""What a configuration says of its run, for the record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from pipeline.config.schema import RunConfig
+from pipeline.core.run_facts import RunFacts
+from pipeline.core.url import redact
+
+_RESULT_KEYS = {"sources", "source", "detector", "tracker", "analytics", "max_frames"}
+"""Sections that change what is found; the others say where it goes and how fast."""
+
+
+def run_facts(config: RunConfig) -> RunFacts:
+    """The facts of a run. Credentials are left out.
+
+    Raises:
+        SourceError, UsageError: a source's address leads nowhere.
+    """
+    from sources.address import SourceKind, expand_sources
+
+    files = {SourceKind.VIDEO_FILE, SourceKind.IMAGES}
+    found = expand_sources(config.sources)
+    settings = config.model_dump(mode="json", include=_RESULT_KEYS)
+    text = redact(json.dumps(settings, sort_keys=True, ensure_ascii=False))
+    return RunFacts(
+        command=redact(shlex.join(sys.argv)),
+        config_digest=hashlib.blake2b(text.encode(), digest_size=8).hexdigest(),
+        addresses={a.source_id: str(Path(a.value).absolute()) if a.kind in files else redact(a.value) for a in found},
+        videos=frozenset(a.source_id for a in found if a.kind is SourceKind.VIDEO_FILE),
+    )
