@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from pipeline.analytics.config import SourceRules
 from pipeline.analytics.event_maker import EventMaker
 from pipeline.analytics.geometry import Placement
+from pipeline.analytics.heatmap import HeatmapGrid
 from pipeline.analytics.lines import Lines
+from pipeline.analytics.motion import Motion
+from pipeline.analytics.object_events import ObjectEvents
 from pipeline.analytics.objects import ObjectTable
 from pipeline.analytics.rule_clock import RuleClock
 from pipeline.analytics.view import Rule, View
+from pipeline.analytics.zones import Zones
 from pipeline.core.event import Event
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.scene import Closing, Scene, SceneLayout
@@ -37,11 +39,19 @@ class RuleAnalyst:
         self._objects = ObjectTable(rules)
         maker = EventMaker(info.source_id, class_names, self._objects)
         self._lines = Lines(rules, class_names, self._objects, maker)
-        self._rules: list[Rule] = [self._lines]
+        self._zones = Zones(rules, class_names, self._objects, maker)
+        self._motion = Motion(rules, class_names, self._objects, maker, self._zones)
+        self._heatmap = None if rules.heatmap is None else HeatmapGrid(rules.heatmap, class_names)
+        # Motion asks the zones who is inside.
+        self._rules: tuple[Rule, ...] = (
+            self._lines,
+            self._zones,
+            self._motion,
+            ObjectEvents(rules, class_names, self._objects, maker),
+        )
         self._shape_hw: tuple[int, int] | None = None
         self._layout: SceneLayout | None = None
         self._view: View | None = None
-        self._n_objects: Mapping[str, int] = {}
 
     def update(self, frame: Frame, tracks: Tracks) -> tuple[tuple[Event, ...], Scene]:
         """Take the tracks of the next frame; what happened at it, and how things stand.
@@ -53,7 +63,9 @@ class RuleAnalyst:
             self._layout = self._place(frame.shape_hw)
         view = self._view = self._objects.see(frame, tracks, self._clock.time_s(frame))
         events = tuple(event for rule in self._rules for event in rule.update(view))
-        return events, self._scene(self._layout)
+        if self._heatmap is not None:
+            self._heatmap.update(view)
+        return events, self._scene(self._layout, view)
 
     def finish(self) -> Closing:
         """The source has ended: end what goes on."""
@@ -61,32 +73,56 @@ class RuleAnalyst:
         if view is None or self._layout is None:
             return Closing(self._source_id, 0.0, 0)
         events = tuple(event for rule in self._rules for event in rule.finish())
-        return Closing(self._source_id, view.time_s, view.captured_ns, events, self._scene(self._layout))
+        return Closing(
+            self._source_id,
+            view.time_s,
+            view.captured_ns,
+            events,
+            self._scene(self._layout, view),
+            None if self._heatmap is None else self._heatmap.result(),
+            self._zones.summary(),
+        )
 
     def _place(self, shape_hw: tuple[int, int]) -> SceneLayout:
         self._shape_hw = shape_hw
         self._objects.scale(self._placement.move_to(shape_hw))
         for rule in self._rules:
             rule.place(shape_hw)
+        if self._heatmap is not None:
+            self._heatmap.place(shape_hw)
         lines = self._config.lines
         return SceneLayout(
             tuple(line.name for line in lines),
             tuple((line.label_in, line.label_out) for line in lines),
             self._lines.lines_px.copy(),
-            (),
-            (),
+            tuple(zone.name for zone in self._config.zones),
+            self._zones.polygons_px,
         )
 
-    def _scene(self, layout: SceneLayout) -> Scene:
-        none = np.zeros(0, np.int64)
-        return Scene(layout, self._lines.crossings.copy(), none, none, np.zeros(0, bool), self._counts())
+    def _scene(self, layout: SceneLayout, view: View) -> Scene:
+        return Scene(
+            layout,
+            self._lines.crossings.copy(),
+            self._zones.occupancy,
+            self._zones.visits,
+            self._zones.alarms | self._motion.alarms,
+            self._n_objects(),
+            None if self._heatmap is None else self._heatmap.presence,
+            self._notes(view),
+        )
 
-    def _counts(self) -> Mapping[str, int]:
-        """Unique objects so far by class name; the same object until it changes."""
-        names = self._class_names
-        counts = {
-            names[i] if 0 <= i < len(names) else f"class {i}": n for i, n in self._objects.n_by_class.items() if n
-        }
-        if counts != self._n_objects:
-            self._n_objects = counts
-        return self._n_objects
+    def _n_objects(self) -> dict[str, int]:
+        """Unique objects so far, by class name."""
+        names, n_by_class = self._class_names, self._objects.n_by_class
+        return {names[i] if 0 <= i < len(names) else f"class {i}": n for i, n in sorted(n_by_class.items()) if n}
+
+    def _notes(self, view: View) -> dict[int, str]:
+        """Speed and dwell of each object in the frame that has one, by track id."""
+        notes = self._motion.speeds.notes(view)
+        if self._config.zones and len(view.slot):
+            dwell_s = self._zones.dwell_s[view.slot].max(axis=1)
+            inside = np.flatnonzero(dwell_s)
+            for track_id, seconds in zip(view.track_id[inside].tolist(), dwell_s[inside].tolist(), strict=True):
+                speed = notes.get(track_id)
+                notes[track_id] = f"{speed}, {seconds:.0f} s" if speed else f"{seconds:.0f} s"
+        return notes

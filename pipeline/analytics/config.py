@@ -107,7 +107,11 @@ class StitchConfig:
     enabled: bool = Field(default=True, description="off: every track id is an object of its own")
     gap_s: float = Field(default=1.0, gt=0, le=30, description="longest gap (s)")
     min_iou: float = Field(
-        default=0.3, gt=0, le=1, description="least overlap of the new box with the old one, moved on by its velocity"
+        default=0.6,
+        gt=0,
+        le=1,
+        description="least likeness of new box and old one (IoU, with the old one moved on, times the ratio of sizes) "
+        "after 1 s or longer; less in proportion after shorter gaps, 0.1 at the least",
     )
 
 

@@ -11,8 +11,12 @@ from pipeline.analytics.config import StitchConfig
 from pipeline.core.arrays import Float64Array, FloatArray, IntArray
 from pipeline.core.boxes import iou_matrix
 
-WINDOW_S = 0.5
+WINDOW_S = 0.3
 """An object's velocity is that of its last sightings, this long (s)."""
+
+LEAST_LIKENESS = 0.1
+FULL_GAP_S = 1.0
+"""After a gap this long or longer, the likeness must be `min_iou`; after a shorter one, less in proportion."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,9 +41,11 @@ class Vanished:
 class Stitcher:
     """Remembers how objects moved, and finds the new box that each vanished one may have become.
 
-    A new box goes on for a vanished object of its class where it overlaps with the object's last box, or with that box
-    moved on at the object's velocity, whichever overlaps more, by `min_iou` or more. The pairs with most overlap go
-    first; each box and each object goes into one pair at most.
+    The likeness of a new box and a vanished object of its class is how much the box overlaps (IoU) with the object's
+    last box, or with that box moved on at the object's velocity, whichever is more; times the ratio of their heights
+    and that of their widths, smaller by larger. It must be `min_iou` after a gap of a second or more, less in
+    proportion after a shorter one, and 0.1 at the least: the longer the gap, the more likely that somebody else came.
+    The most alike go first; each box and each object goes into one pair at most.
 
     Args:
         config: longest gap, least overlap.
@@ -64,12 +70,14 @@ class Stitcher:
         """Pairs of a row of the new boxes, xyxy float32 (n, 4) px with class_id int64 (n,), and a slot."""
         moved = vanished.xyxy.astype(np.float64)
         moved += np.tile(self._velocity_px_s(vanished) * (time_s - vanished.last_s)[:, None], 2)
-        overlap = np.maximum(iou_matrix(xyxy, moved), iou_matrix(xyxy, vanished.xyxy))
-        overlap[class_id[:, None] != vanished.class_id] = 0
-        rows, columns = np.nonzero(overlap >= self._min_iou)
+        likeness = np.maximum(iou_matrix(xyxy, moved), iou_matrix(xyxy, vanished.xyxy))
+        likeness *= _ratios(xyxy[:, 2:] - xyxy[:, :2], vanished.xyxy[:, 2:] - vanished.xyxy[:, :2])
+        gap_s = np.minimum(time_s - vanished.last_s, FULL_GAP_S)
+        enough = likeness >= np.maximum(self._min_iou * gap_s / FULL_GAP_S, LEAST_LIKENESS)
+        rows, columns = np.nonzero(enough & (class_id[:, None] == vanished.class_id))
         pairs: list[tuple[int, int]] = []
         rows_left, columns_left = set(rows.tolist()), set(columns.tolist())
-        for pair in np.argsort(-overlap[rows, columns], kind="stable").tolist():
+        for pair in np.argsort(-likeness[rows, columns], kind="stable").tolist():
             row, column = int(rows[pair]), int(columns[pair])
             if row in rows_left and column in columns_left:
                 rows_left.remove(row)
@@ -100,3 +108,11 @@ class Stitcher:
         centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2
         rise = np.stack([np.bincount(column, t * centre[:, axis], k) for axis in (0, 1)], axis=1)
         return np.divide(rise, spread[:, None], out=np.zeros((k, 2)), where=spread[:, None] > 0)
+
+
+def _ratios(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Products of the ratios of widths and of heights, smaller by larger: sizes (n, 2) and (k, 2) to (n, k)."""
+    small = np.minimum(a[:, None], b).prod(axis=2)
+    large = np.maximum(a[:, None], b).prod(axis=2)
+    ratios: FloatArray = np.divide(small, large, out=np.zeros_like(small), where=large > 0)
+    return ratios

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.analytics.config import SourceRules, ZoneConfig
+from pipeline.analytics.event_maker import EventMaker
+from pipeline.analytics.objects import ObjectTable
+from pipeline.analytics.zones import Zones
+from pipeline.core.event import Event
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
 from pipeline.core.tracks import Tracks
 from pipeline.evaluation.mot_text import read_mot, read_seqinfo
@@ -86,7 +91,7 @@ def make_tracks() -> Callable[..., Tracks]:
         ids = np.asarray(ids, np.int64)
         places = np.asarray(places, np.float64).reshape(len(ids), -1)
         if places.shape[1] == 2:
-            places = np.concatenate([places - (20, 80), places + (20, 0)], axis=1)
+            places = np.concatenate([places - np.array([20, 80]), places + np.array([20, 0])], axis=1)
         n = len(ids)
         return Tracks(
             places.astype(np.float32).reshape(n, 4),
@@ -158,3 +163,49 @@ def _ids_by_run(frame: np.ndarray, ids: np.ndarray, lost_frame: np.ndarray, lost
     number = np.empty(len(who), np.int64)
     number[order] = np.cumsum(fresh)
     return number[: len(ids)]
+
+
+@dataclass
+class WatchedZones:
+    """Zones with the objects that they watch, told frame by frame where each id stands."""
+
+    zones: Zones
+    objects: ObjectTable
+    make_frame: Callable[..., Frame]
+    make_tracks: Callable[..., Tracks]
+    shape_hw: tuple[int, int]
+    events: list[Event] = field(default_factory=list)
+    n_frames: int = 0
+
+    def at(self, time_s: float, places: Mapping[int, tuple[float, float]], class_id: int = 0) -> list[Event]:
+        """The next frame: bottom centres by id (px). What happened at it."""
+        tracks = self.make_tracks(list(places), list(places.values()), class_id)
+        return self.see(self.make_frame(self.n_frames, time_s, self.shape_hw), tracks, time_s)
+
+    def see(self, frame: Frame, tracks: Tracks, time_s: float) -> list[Event]:
+        """The next frame, as a tracker tells it."""
+        self.n_frames += 1
+        told = list(self.zones.update(self.objects.see(frame, tracks, time_s)))
+        self.events += told
+        return told
+
+    def finish(self) -> list[Event]:
+        """The footage has ended. All events of it."""
+        self.events += self.zones.finish()
+        return self.events
+
+
+@pytest.fixture(scope="session")
+def watch_zones(make_frame: Callable[..., Frame], make_tracks: Callable[..., Tracks]) -> Callable[..., WatchedZones]:
+    """Makes zones that are watched, in pixels."""
+
+    def make(
+        *zones: ZoneConfig, shape_hw: tuple[int, int] = (720, 1280), source_id: str = "cam", **settings: object
+    ) -> WatchedZones:
+        rules = SourceRules(zones=zones, **{"units": "px", **settings})
+        objects = ObjectTable(rules)
+        watched = Zones(rules, CLASS_NAMES, objects, EventMaker(source_id, CLASS_NAMES, objects))
+        watched.place(shape_hw)
+        return WatchedZones(watched, objects, make_frame, make_tracks, shape_hw)
+
+    return make
