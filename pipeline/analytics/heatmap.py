@@ -8,8 +8,9 @@ from pipeline.analytics.config import HeatmapConfig
 from pipeline.analytics.geometry import Placement
 from pipeline.analytics.steps import Steps
 from pipeline.analytics.view import View
-from pipeline.core.arrays import BoolArray, Float64Array, IntArray
+from pipeline.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from pipeline.core.class_names import class_ids
+from pipeline.core.event import Event
 from pipeline.core.scene import Heatmap
 
 _LONGEST_S = 1.0
@@ -61,8 +62,8 @@ class HeatmapGrid:
             setattr(self, name, after)
         self.presence = self._presence_s.reshape(-1, self._columns).astype(np.float32)
 
-    def update(self, view: View) -> None:
-        """Take the next frame."""
+    def update(self, view: View) -> tuple[Event, ...]:
+        """Take the next frame. Nothing happens that is an event."""
         moved = self._steps.take(view, self._cell_px / 2)
         slots, now = view.slot[moved], view.time_s
         from_px, took_s = self._steps.from_px[slots], now - self._steps.from_s[slots]
@@ -77,6 +78,11 @@ class HeatmapGrid:
         cells = self._cells(view.anchor[counts])
         np.add.at(self._presence_s, cells, min(view.dt_s, _LONGEST_S))
         self.presence.reshape(-1)[cells] = self._presence_s[cells]
+        return ()
+
+    def finish(self) -> tuple[Event, ...]:
+        """Nothing goes on."""
+        return ()
 
     def _counts(self, class_id: IntArray) -> BoolArray:
         if not len(self._class_ids):

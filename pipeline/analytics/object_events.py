@@ -1,4 +1,4 @@
-"""One event per unique object, and how many there were."""
+"""One event per unique object."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ObjectEvents:
 
     Args:
         rules: whether events are asked for, and the ground plane.
-        class_names: names by class_id.
+        class_names: names by class_id; not needed, as the maker knows them.
         objects: what is known of each object.
         maker: makes the events.
     """
@@ -34,7 +34,6 @@ class ObjectEvents:
         self, rules: SourceRules, class_names: tuple[str, ...], objects: ObjectTable, maker: EventMaker
     ) -> None:
         self._rules = rules
-        self._class_names = class_names
         self._objects = objects
         self._maker = maker
         self._placement = Placement(rules.units)
@@ -46,11 +45,6 @@ class ObjectEvents:
         self._path = np.zeros(0)
         self._here = np.zeros(0, bool)
         self._view: View | None = None
-
-    @property
-    def n_objects(self) -> Mapping[str, int]:
-        """Unique objects so far, by class name: each by the class of most of its sightings."""
-        return {self._name(class_id): n for class_id, n in sorted(self._objects.n_by_class.items()) if n}
 
     def place(self, shape_hw: tuple[int, int]) -> None:
         """The size of the picture is known, or has changed.
@@ -121,7 +115,3 @@ class ObjectEvents:
         objects, frame = self._objects, self._view.frame if self._view else 0
         start = float(objects.first_s[slot]), int(objects.first_ns[slot])
         return self._maker.of_object(EventKind.OBJECT, self.rule, slot, frame, start=start, end_s=end_s, values=values)
-
-    def _name(self, class_id: int) -> str:
-        known = 0 <= class_id < len(self._class_names)
-        return self._class_names[class_id] if known else f"class {class_id}"
