@@ -22,16 +22,19 @@ class SuddenStops:
         self._within_s = within_s
         n = len(from_speed)
         self._fast_s = np.zeros((0, n))
+        # The highest speed in a stretch of within_s, and in the stretch before it.
         self._peak = np.zeros((0, n))
-        self._peak_s = np.zeros((0, n))
+        self._peak_before = np.zeros((0, n))
+        self._stretch_s = np.zeros((0, n))
 
     def meet(self, view: View) -> None:
         """Make room for the objects that come."""
         if view.capacity > len(self._peak):
-            for name in ("_fast_s", "_peak", "_peak_s"):
+            for name in ("_fast_s", "_peak", "_peak_before", "_stretch_s"):
                 setattr(self, name, grown(getattr(self, name), view.capacity))
         if len(view.born):
             self._fast_s[view.born] = -np.inf
+            self._stretch_s[view.born] = -np.inf
 
     def update(
         self, view: View, speed: Float64Array, inside: BoolArray, stand: Float64Array
@@ -45,22 +48,22 @@ class SuddenStops:
             stand: float64 (zones,): slower stands.
 
         Returns:
-            Of each stop: slot, zone, the highest speed within the moment before.
+            Of each stop: slot, zone, the highest speed within twice the moment before.
         """
         slots, now = view.slot, view.time_s
         fast = speed >= self._from_speed
         fast_s = self._fast_s[slots]
         if fast.any():
-            # A peak counts while it is young; so does the first fast frame after a time without any.
-            peak, old = self._peak[slots], now - np.minimum(self._peak_s[slots], fast_s) > self._within_s
-            higher = fast & ((speed >= peak) | old)
-            self._peak[slots] = np.where(higher, speed, peak)
-            self._peak_s[slots] = np.where(higher, now, self._peak_s[slots])
+            peak, over = self._peak[slots], now - self._stretch_s[slots] > self._within_s
+            lately = now - fast_s <= self._within_s
+            self._peak_before[slots] = np.where(fast & over, np.where(lately, peak, 0.0), self._peak_before[slots])
+            self._peak[slots] = np.where(fast, np.where(over, speed, np.maximum(speed, peak)), peak)
+            self._stretch_s[slots] = np.where(over & fast, now, self._stretch_s[slots])
             self._fast_s[slots] = fast_s = np.where(fast, now, fast_s)
         stops = inside & (speed < stand) & (now - fast_s <= self._within_s)
         told = []
         for row, zone in np.argwhere(stops).tolist():
             slot = int(slots[row])
             self._fast_s[slot, zone] = -np.inf
-            told.append((slot, zone, float(self._peak[slot, zone])))
+            told.append((slot, zone, float(max(self._peak[slot, zone], self._peak_before[slot, zone]))))
         return told
