@@ -128,7 +128,7 @@ class PostgresEngine:
             yield
         except self._psycopg.Error as error:
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            text = redact(lines[-1] if lines else type(error).__name__)
+            text = redact(lines[0] if lines else type(error).__name__)
             raise StoreError(f"{self._url}: the database fails: {text}") from error
 
 

@@ -71,7 +71,11 @@ class SqliteEngine:
     def _set_up(connection: sqlite3.Connection, read_only: bool) -> None:
         if read_only:
             connection.execute("PRAGMA query_only = ON")
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        # Only a file that is still empty is set up: another program's database stays as it is.
+        (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if n_tables or read_only:
+            # With the log a killed process loses nothing this way; a power failure may take the last commits, no more.
+            connection.execute("PRAGMA synchronous = NORMAL")
             return
         # Two that open a new file at once: changing to the log does not wait for the other one by itself.
         give_up = time.monotonic() + BUSY_TIMEOUT_S
@@ -84,7 +88,6 @@ class SqliteEngine:
                 if "locked" not in str(error) or time.monotonic() > give_up:
                     raise
                 time.sleep(0.01)
-        # With the log a killed process loses nothing this way; a power failure may take the last commits, no more.
         connection.execute("PRAGMA synchronous = NORMAL")
 
     def run(self, sql: str, arguments: Sequence[Cell] = ()) -> int:
