@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from detector import box_kernels
 from pipeline.core.arrays import ImageArray
 
 
@@ -70,6 +71,17 @@ def _assert_nothing_is_cut(figure: Any) -> None:
     assert used.y0 > -0.02
     assert used.x1 < width + 0.02
     assert used.y1 < height + 0.02
+
+
+BUILDS = ["torch"] + (["cython"] if box_kernels.BACKEND == "cython" else [])
+
+
+@pytest.fixture(params=BUILDS)
+def build(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a test on every build of the inner loops that there is here; gives the name of the build."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(box_kernels, "DEFAULT", box_kernels.load_kernels(request.param))
+        yield request.param
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector import box_kernels
 from detector.nms import Kept, NmsSettings, non_max_suppression, suppress_each
 from detector.torch_boxes import candidates_of_rows
 from pipeline.core.boxes import iou_matrix
 from pipeline.core.errors import ShapeError
 
-BUILDS = ["torch"] + (["cython"] if box_kernels.BACKEND == "cython" else [])
-
-
-@pytest.fixture(autouse=True, params=BUILDS)
-def build(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every test runs on every build of the inner loops that there is here."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(box_kernels, "DEFAULT", box_kernels.load_kernels(request.param))
-        yield request.param
+pytestmark = pytest.mark.usefixtures("build")
 
 
 def table(kept: Kept) -> np.ndarray:

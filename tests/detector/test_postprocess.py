@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,7 +12,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector import box_kernels
 from detector.head_spec import HeadSpec
 from detector.nms import Kept, NmsSettings, non_max_suppression
 from detector.postprocess import boxes_of_device_maps, boxes_of_maps, boxes_of_rows, decode_maps
@@ -37,15 +35,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"conf_thres": 0.0, "max_candidates": 700},
     {"conf_thres": 1.0},
 ]
-BUILDS = ["torch"] + (["cython"] if box_kernels.BACKEND == "cython" else [])
-
-
-@pytest.fixture(autouse=True, params=BUILDS)
-def build(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Every test runs on every build of the inner loops that there is here."""
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(box_kernels, "DEFAULT", box_kernels.load_kernels(request.param))
-        yield request.param
+pytestmark = pytest.mark.usefixtures("build")
 
 
 def make_maps(

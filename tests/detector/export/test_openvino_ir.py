@@ -6,12 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import torch
 
-from detector.checkpoint import Header, LoadedCheckpoint
+from detector.checkpoint import LoadedCheckpoint
 from detector.export.header import ExportHeader
 from detector.export.openvino_ir import read_ir, write_openvino
-from detector.models import build_model
 from pipeline.core.errors import BackendError, CheckpointError
 
 pytestmark = pytest.mark.skipif(
@@ -19,21 +17,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def loaded() -> LoadedCheckpoint:
-    torch.manual_seed(0)
-    model = build_model("yolox-nano", num_classes=2).eval()
-    header = Header(
-        model="yolox-nano", form=model.form, class_names=("ä", "b"), input_hw=(64, 96), preprocess=model.preprocess
-    )
-    return LoadedCheckpoint(model, header)
-
-
-def test_the_header_comes_back(loaded: LoadedCheckpoint, tmp_path: Path) -> None:
-    header = ExportHeader.of(loaded, input="pixels", output="maps")
+def test_the_header_comes_back(nano_checkpoint: LoadedCheckpoint, tmp_path: Path) -> None:
+    header = ExportHeader.of(nano_checkpoint, input="pixels", output="maps")
     header = header.model_copy(update={"precision": "bf16", "metrics": {"ap": 0.25}, "source_sha256": "ab"})
     path = tmp_path / "new" / "x.xml"
-    write_openvino(loaded.model, header, path)
+    write_openvino(nano_checkpoint.model, header, path)
     ir, metadata = read_ir(path)
     assert ExportHeader.from_json(metadata["tracklight"], "x") == header
     assert [port.any_name for port in ir.inputs + ir.outputs] == ["images", "maps_0", "maps_1", "maps_2"]
@@ -41,20 +29,22 @@ def test_the_header_comes_back(loaded: LoadedCheckpoint, tmp_path: Path) -> None
     assert sorted(file.name for file in path.parent.iterdir()) == ["x.bin", "x.xml"]
 
 
-def test_sixteen_bits_halve_the_file(loaded: LoadedCheckpoint, tmp_path: Path) -> None:
+def test_sixteen_bits_halve_the_file(nano_checkpoint: LoadedCheckpoint, tmp_path: Path) -> None:
     sizes = {}
     for precision in ("fp32", "fp16"):
-        header = ExportHeader.of(loaded, input="planes", output="candidates").model_copy(
+        header = ExportHeader.of(nano_checkpoint, input="planes", output="candidates").model_copy(
             update={"precision": precision}
         )
-        write_openvino(loaded.model, header, tmp_path / "x.xml")
+        write_openvino(nano_checkpoint.model, header, tmp_path / "x.xml")
         sizes[precision] = (tmp_path / "x.bin").stat().st_size
     assert sizes["fp16"] < 0.55 * sizes["fp32"]
 
 
-def test_one_size_only(loaded: LoadedCheckpoint, tmp_path: Path) -> None:
-    header = ExportHeader.of(loaded, input="planes", output="candidates")
-    write_openvino(loaded.model, header.model_copy(update={"batch": 2, "fixed_hw": (64, 96)}), tmp_path / "x.xml")
+def test_one_size_only(nano_checkpoint: LoadedCheckpoint, tmp_path: Path) -> None:
+    header = ExportHeader.of(nano_checkpoint, input="planes", output="candidates")
+    write_openvino(
+        nano_checkpoint.model, header.model_copy(update={"batch": 2, "fixed_hw": (64, 96)}), tmp_path / "x.xml"
+    )
     ir, _ = read_ir(tmp_path / "x.xml")
     assert [list(port.shape) for port in (*ir.inputs, *ir.outputs)] == [[2, 3, 64, 96], [2, 126, 7]]
 
@@ -66,10 +56,12 @@ def test_one_size_only(loaded: LoadedCheckpoint, tmp_path: Path) -> None:
         ("x.onnx", "fp32", r"wanted a name that ends in .xml for OpenVINO's IR, found '.onnx'"),
     ],
 )
-def test_what_cannot_be_written(loaded: LoadedCheckpoint, tmp_path: Path, name: str, precision: str, text: str) -> None:
-    header = ExportHeader.of(loaded, input="pixels", output="maps").model_copy(update={"precision": precision})
+def test_what_cannot_be_written(
+    nano_checkpoint: LoadedCheckpoint, tmp_path: Path, name: str, precision: str, text: str
+) -> None:
+    header = ExportHeader.of(nano_checkpoint, input="pixels", output="maps").model_copy(update={"precision": precision})
     with pytest.raises(BackendError, match=text):
-        write_openvino(loaded.model, header, tmp_path / name)
+        write_openvino(nano_checkpoint.model, header, tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
@@ -82,9 +74,9 @@ def test_what_cannot_be_read(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_without_its_weights(loaded: LoadedCheckpoint, tmp_path: Path) -> None:
+def test_a_file_without_its_weights(nano_checkpoint: LoadedCheckpoint, tmp_path: Path) -> None:
     path = tmp_path / "x.xml"
-    write_openvino(loaded.model, ExportHeader.of(loaded, input="pixels", output="maps"), path)
+    write_openvino(nano_checkpoint.model, ExportHeader.of(nano_checkpoint, input="pixels", output="maps"), path)
     path.with_suffix(".bin").unlink()
     with pytest.raises(CheckpointError, match=r"x.xml: OpenVINO cannot read it"):
         read_ir(path)

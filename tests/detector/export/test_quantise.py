@@ -14,14 +14,13 @@ import pytest
 import torch
 
 from detector.backends.openvino import OpenVinoBackend
-from detector.checkpoint import Header, LoadedCheckpoint, load_checkpoint
+from detector.checkpoint import LoadedCheckpoint, load_checkpoint
 from detector.detector import DetectorConfig
 from detector.export import quantise as module
 from detector.export.calibration import calibration_canvases, read_calibration
 from detector.export.header import ExportHeader
 from detector.export.openvino_ir import read_ir
 from detector.export.quantise import PLANS, ApCheck, QuantiseSettings, quantise
-from detector.models import build_model
 from detector.validation import read_dataset, reference_settings
 from detector.zoo import resolve_weights
 from pipeline.core.arrays import ImageArray
@@ -33,26 +32,16 @@ needs_nncf = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def loaded() -> LoadedCheckpoint:
-    torch.manual_seed(0)
-    model = build_model("yolox-nano", num_classes=2).eval()
-    header = Header(
-        model="yolox-nano", form=model.form, class_names=("a", "b"), input_hw=(64, 96), preprocess=model.preprocess
-    )
-    return LoadedCheckpoint(model, header)
-
-
 def canvases(count: int) -> list[ImageArray]:
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (1, 64, 96 - 32 * (i % 2), 3), dtype=np.uint8) for i in range(count)]
 
 
 @needs_nncf
-def test_an_int8_file(loaded: LoadedCheckpoint, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_int8_file(nano_checkpoint: LoadedCheckpoint, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.xml"
-    header = ExportHeader.of(loaded, input="pixels", output="maps")
-    made = quantise(loaded.model, header, canvases(3), path)
+    header = ExportHeader.of(nano_checkpoint, input="pixels", output="maps")
+    made = quantise(nano_checkpoint.model, header, canvases(3), path)
     assert made.plan == PLANS[0]
     ir, metadata = read_ir(path)
     assert ExportHeader.from_json(metadata["tracklight"], "x") == made.header
@@ -77,13 +66,15 @@ def _kind(node: Any) -> tuple[str, str]:
 
 
 @needs_nncf
-def test_decoding_stays_in_floats(loaded: LoadedCheckpoint, tmp_path: Path) -> None:
+def test_decoding_stays_in_floats(nano_checkpoint: LoadedCheckpoint, tmp_path: Path) -> None:
     path = tmp_path / "x.xml"
-    quantise(loaded.model, ExportHeader.of(loaded, input="planes", output="candidates"), canvases(2), path)
+    quantise(
+        nano_checkpoint.model, ExportHeader.of(nano_checkpoint, input="planes", output="candidates"), canvases(2), path
+    )
     images = torch.from_numpy(canvases(1)[0])
     found = OpenVinoBackend(path).infer(images)
     with torch.inference_mode():
-        wanted = loaded.model(images.permute(0, 3, 1, 2).float())
+        wanted = nano_checkpoint.model(images.permute(0, 3, 1, 2).float())
     # A box may move by what its logits do, but places are whole cells: nothing is off by a step of 8 bits.
     torch.testing.assert_close(found[..., :4], wanted[..., :4], atol=3.0, rtol=0.1)
 
@@ -100,25 +91,30 @@ class _Falling:
 
 @needs_nncf
 def test_plans_are_tried_until_one_loses_little_enough(
-    loaded: LoadedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nano_checkpoint: LoadedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounded: list[Any] = []
     monkeypatch.setattr(module, "_round", lambda nncf, ir, fed, plan, preset: rounded.append(plan) or ir)
     monkeypatch.setattr(module, "_measure", _Falling(0.3, 0.28, 0.297, 0.3))
-    header = ExportHeader.of(loaded, input="pixels", output="maps")
+    header = ExportHeader.of(nano_checkpoint, input="pixels", output="maps")
     check = ApCheck(LabelledImages(Path("x"), (), (), ()), DetectorConfig())
-    made = quantise(loaded.model, header, canvases(1), tmp_path / "x.xml", check=check)
+    made = quantise(nano_checkpoint.model, header, canvases(1), tmp_path / "x.xml", check=check)
     assert (made.plan, tuple(rounded)) == (PLANS[1], PLANS[:2])
     assert made.header.metrics == {"ap": 0.297, "ap50": 0.5, "ap_fp32": 0.3, "ap50_fp32": 0.5}
     monkeypatch.setattr(module, "_measure", _Falling(0.3, 0.28, 0.281, 0.27))
     with pytest.raises(BackendError, match=r"wanted int8 at a loss of 0.0050 AP or less, found 0.0190 at best"):
-        quantise(loaded.model, header, canvases(1), tmp_path / "y.xml", check=check)
+        quantise(nano_checkpoint.model, header, canvases(1), tmp_path / "y.xml", check=check)
     assert not (tmp_path / "y.xml").exists()
 
 
-def test_no_pictures(loaded: LoadedCheckpoint, tmp_path: Path) -> None:
+def test_no_pictures(nano_checkpoint: LoadedCheckpoint, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="int8: wanted pictures to calibrate with, found none"):
-        quantise(loaded.model, ExportHeader.of(loaded, input="pixels", output="maps"), [], tmp_path / "x.xml")
+        quantise(
+            nano_checkpoint.model,
+            ExportHeader.of(nano_checkpoint, input="pixels", output="maps"),
+            [],
+            tmp_path / "x.xml",
+        )
 
 
 @pytest.fixture
@@ -186,7 +182,7 @@ def test_int8_loses_half_a_point_at_most(data_dir: Path, weights: str, ap: float
         dataset = read_dataset(data_dir / "coco" / "annotations" / "instances_val188.json")
     checkpoint = load_checkpoint(resolve_weights(weights))
     model = checkpoint.model
-    pictures = read_calibration(data_dir / "street" / "annotations" / "train.json", 200)
+    pictures = read_calibration(data_dir / "street" / "annotations" / "train.json", 128)
     calibrated = calibration_canvases(pictures, checkpoint.input_hw, model.preprocess, model.max_stride)
     check = ApCheck(dataset, DetectorConfig(weights=weights, **reference_settings(weights)))
     header = ExportHeader.of(checkpoint, input="pixels", output="maps")

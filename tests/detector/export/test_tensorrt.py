@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from detector.backends.tensorrt import TensorRtBackend
-from detector.checkpoint import LoadedCheckpoint, load_checkpoint, save_checkpoint
+from detector.checkpoint import LoadedCheckpoint
 from detector.detector import DetectorConfig, YoloDetector
 from detector.export import tensorrt_engine
 from detector.export.exporter import ExportSettings, Material, export_network
@@ -23,7 +23,7 @@ from detector.export.onnx_file import write_onnx
 from detector.export.tensorrt import EngineSettings, write_engine, write_engine_of_graph
 from detector.export.tensorrt_card import EngineCard
 from detector.export.tensorrt_shapes import EngineShapes, Profile, profiles_of
-from detector.models import DetectionModel, build_model
+from detector.models import DetectionModel
 from pipeline.core.errors import BackendError, ConfigError
 
 onnx = pytest.importorskip("onnx")
@@ -31,14 +31,6 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 TEN, ELEVEN = "10.13.3.9", "11.4.0.106"
 BOTH = pytest.mark.parametrize("trt", [TEN, ELEVEN], indirect=True)
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedCheckpoint:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "x.safetensors"
-    save_checkpoint(path, build_model("yolox-nano", num_classes=2), ("a", "b"), input_hw=(64, 64))
-    return load_checkpoint(path)
 
 
 @pytest.fixture
@@ -61,9 +53,9 @@ def write_onnx_once(model: DetectionModel, header: ExportHeader, path: Path, **s
     path.write_bytes(_written[key])
 
 
-def header_of(loaded: LoadedCheckpoint, **changes: Any) -> ExportHeader:
+def header_of(checkpoint: LoadedCheckpoint, **changes: Any) -> ExportHeader:
     form = {"input": changes.pop("input", "pixels"), "output": changes.pop("output", "maps")}
-    return ExportHeader.of(loaded, **form).model_copy(update=changes)
+    return ExportHeader.of(checkpoint, **form).model_copy(update=changes)
 
 
 def canvases(count: int = 2) -> list[Any]:
@@ -96,12 +88,12 @@ def types_of_weights(network: Any) -> set[str]:
     indirect=["trt"],
 )
 def test_where_precision_lives(
-    trt: Any, loaded: LoadedCheckpoint, tmp_path: Path, precision: str, wanted_flags: set[str], types: set[str]
+    trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path, precision: str, wanted_flags: set[str], types: set[str]
 ) -> None:
     """In flags up to version 10, in the graph from 11 on; fp32 means fp32: no factors of ten bits."""
     path = tmp_path / "x.engine"
     pictures = canvases() if precision == "int8" else []
-    write_engine(loaded.model, header_of(loaded, precision=precision), path, canvases=pictures)
+    write_engine(nano_checkpoint.model, header_of(nano_checkpoint, precision=precision), path, canvases=pictures)
     ((network, config),) = trt.built
     assert flags(config) == wanted_flags
     assert types_of_weights(network) == types
@@ -114,10 +106,10 @@ def test_where_precision_lives(
 
 
 @pytest.mark.parametrize("input_form", ["pixels", "planes"])
-def test_calibrator_of_version_10(trt: Any, loaded: LoadedCheckpoint, tmp_path: Path, input_form: str) -> None:
+def test_calibrator_of_version_10(trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path, input_form: str) -> None:
     settings = EngineSettings(int8="calibrator")
-    header = header_of(loaded, precision="int8", input=input_form)
-    write_engine(loaded.model, header, tmp_path / "x.engine", settings=settings, canvases=canvases(3))
+    header = header_of(nano_checkpoint, precision="int8", input=input_form)
+    write_engine(nano_checkpoint.model, header, tmp_path / "x.engine", settings=settings, canvases=canvases(3))
     ((network, config),) = trt.built
     assert "QuantizeLinear" not in operators(network)
     assert flags(config) == {"TF32", "FP16", "INT8"}
@@ -128,12 +120,12 @@ def test_calibrator_of_version_10(trt: Any, loaded: LoadedCheckpoint, tmp_path: 
         assert (seen == (canvas if input_form == "pixels" else canvas.transpose(0, 3, 1, 2))).all()
 
 
-def test_calibrator_wants_pictures_of_one_size(trt: Any, loaded: LoadedCheckpoint, tmp_path: Path) -> None:
+def test_calibrator_wants_pictures_of_one_size(trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path) -> None:
     mixed = [*canvases(1), np.zeros((1, 32, 64, 3), np.uint8)]
     with pytest.raises(BackendError, match="wanted pictures of one size for the calibrator, found 2"):
         write_engine(
-            loaded.model,
-            header_of(loaded, precision="int8"),
+            nano_checkpoint.model,
+            header_of(nano_checkpoint, precision="int8"),
             tmp_path / "x.engine",
             settings=EngineSettings(int8="calibrator"),
             canvases=mixed,
@@ -141,11 +133,11 @@ def test_calibrator_wants_pictures_of_one_size(trt: Any, loaded: LoadedCheckpoin
 
 
 @pytest.mark.parametrize("trt", [ELEVEN], indirect=True)
-def test_no_calibrator_in_version_11(trt: Any, loaded: LoadedCheckpoint, tmp_path: Path) -> None:
+def test_no_calibrator_in_version_11(trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"TensorRT 11\.4\.0\.106 has no calibrators any more; take int8 `graph`"):
         write_engine(
-            loaded.model,
-            header_of(loaded, precision="int8"),
+            nano_checkpoint.model,
+            header_of(nano_checkpoint, precision="int8"),
             tmp_path / "x.engine",
             settings=EngineSettings(int8="calibrator"),
             canvases=canvases(),
@@ -154,17 +146,17 @@ def test_no_calibrator_in_version_11(trt: Any, loaded: LoadedCheckpoint, tmp_pat
 
 @pytest.mark.parametrize(("precision", "message"), [("bf16", "wanted fp32, fp16 or int8"), ("int8", "found none")])
 def test_precisions_that_cannot_be(
-    trt: Any, loaded: LoadedCheckpoint, tmp_path: Path, precision: str, message: str
+    trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path, precision: str, message: str
 ) -> None:
     with pytest.raises(BackendError, match=message):
-        write_engine(loaded.model, header_of(loaded, precision=precision), tmp_path / "x.engine")
+        write_engine(nano_checkpoint.model, header_of(nano_checkpoint, precision=precision), tmp_path / "x.engine")
     assert list(tmp_path.glob("x.engine*")) == []
 
 
 @BOTH
-def test_a_graph_is_built_in_its_own_types(trt: Any, loaded: LoadedCheckpoint, tmp_path: Path) -> None:
-    graph, header = tmp_path / "x.onnx", header_of(loaded, precision="fp16")
-    write_onnx(loaded.model, header, graph)
+def test_a_graph_is_built_in_its_own_types(trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path) -> None:
+    graph, header = tmp_path / "x.onnx", header_of(nano_checkpoint, precision="fp16")
+    write_onnx(nano_checkpoint.model, header, graph)
     write_engine_of_graph(graph, header, tmp_path / "x.engine")
     ((network, config),) = trt.built
     assert network._typed
@@ -186,35 +178,35 @@ SHAPES = EngineShapes(max_batch=8, best_batches=(1, 8), max_hw=(96, 160), best_h
     ],
 )
 def test_profiles(
-    loaded: LoadedCheckpoint, changes: dict[str, Any], shapes: EngineShapes, wanted: list[tuple[Any, ...]]
+    nano_checkpoint: LoadedCheckpoint, changes: dict[str, Any], shapes: EngineShapes, wanted: list[tuple[Any, ...]]
 ) -> None:
-    assert profiles_of(header_of(loaded, **changes), shapes) == tuple(Profile(*profile) for profile in wanted)
+    assert profiles_of(header_of(nano_checkpoint, **changes), shapes) == tuple(Profile(*profile) for profile in wanted)
 
 
 @pytest.mark.parametrize("shapes", [EngineShapes(best_batches=(17,)), EngineShapes(best_hw=(96, 64))])
-def test_a_best_shape_outside_of_the_bounds(loaded: LoadedCheckpoint, shapes: EngineShapes) -> None:
+def test_a_best_shape_outside_of_the_bounds(nano_checkpoint: LoadedCheckpoint, shapes: EngineShapes) -> None:
     with pytest.raises(ConfigError, match="engine shapes: wanted a best one"):
-        profiles_of(header_of(loaded), shapes)
+        profiles_of(header_of(nano_checkpoint), shapes)
 
 
 @BOTH
 def test_what_was_measured_is_kept_and_used(
-    trt: Any, loaded: LoadedCheckpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     folder = tmp_path / "cache" / "converted"
-    write_engine(loaded.model, header_of(loaded), tmp_path / "x.engine")
+    write_engine(nano_checkpoint.model, header_of(nano_checkpoint), tmp_path / "x.engine")
     (cache,) = folder.glob("tensorrt-timing-*.cache")
     assert trt.__version__ in cache.name
     assert "Stand_in_9000" in cache.name
     assert cache.read_bytes() == b"timing " + trt.__version__.encode()
     for content in (b"timing of another version", b"damaged"):
         cache.write_bytes(content)
-        write_engine(loaded.model, header_of(loaded), tmp_path / "x.engine")
+        write_engine(nano_checkpoint.model, header_of(nano_checkpoint), tmp_path / "x.engine")
         assert "not of use to this TensorRT; measuring again" in caplog.text
         assert cache.read_bytes() == b"timing " + trt.__version__.encode()
         caplog.clear()
-    write_engine(loaded.model, header_of(loaded), tmp_path / "x.engine")
+    write_engine(nano_checkpoint.model, header_of(nano_checkpoint), tmp_path / "x.engine")
     assert "measuring again" not in caplog.text
     assert list(folder.iterdir()) == [cache]
 
@@ -227,11 +219,11 @@ def test_what_was_measured_is_kept_and_used(
     ],
 )
 def test_a_build_that_fails_says_what_tensorrt_said_first(
-    trt: Any, loaded: LoadedCheckpoint, tmp_path: Path, reason: str, advice: str
+    trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path, reason: str, advice: str
 ) -> None:
     trt.fail_build = reason
     with pytest.raises(BackendError, match="building the engine failed") as caught:
-        write_engine(loaded.model, header_of(loaded), tmp_path / "x.engine")
+        write_engine(nano_checkpoint.model, header_of(nano_checkpoint), tmp_path / "x.engine")
     assert reason in str(caught.value)
     assert str(caught.value).endswith(advice)
     assert "\n" not in str(caught.value)
@@ -239,26 +231,26 @@ def test_a_build_that_fails_says_what_tensorrt_said_first(
 
 
 def test_an_operator_that_is_not_there(
-    trt: Any, loaded: LoadedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trt, "init_libnvinfer_plugins", lambda logger, namespace: True)
     with pytest.raises(BackendError, match=r"reading the ONNX graph failed .*EfficientNMS_TRT.* lacks an operator"):
-        write_engine(loaded.model, header_of(loaded, output="boxes"), tmp_path / "x.engine")
+        write_engine(nano_checkpoint.model, header_of(nano_checkpoint, output="boxes"), tmp_path / "x.engine")
 
 
-def test_suppression_of_onnx_is_refused(trt: Any, loaded: LoadedCheckpoint, tmp_path: Path) -> None:
-    path, header = tmp_path / "x.onnx", header_of(loaded, output="boxes")
-    write_onnx(loaded.model, header, path)
+def test_suppression_of_onnx_is_refused(trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path) -> None:
+    path, header = tmp_path / "x.onnx", header_of(nano_checkpoint, output="boxes")
+    write_onnx(nano_checkpoint.model, header, path)
     with pytest.raises(BackendError, match=r"wanted the suppression of TensorRT .*export it with --nms tensorrt"):
         write_engine_of_graph(path, header, tmp_path / "x.engine")
 
 
 def test_bytes_are_read_by_a_cast_only(
-    trt: Any, loaded: LoadedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """TensorRT takes inputs of bytes, but no layer of its own computes with them: the stand-in refuses others."""
-    path, header = tmp_path / "x.onnx", header_of(loaded)
-    write_onnx(loaded.model, header, path)
+    path, header = tmp_path / "x.onnx", header_of(nano_checkpoint)
+    write_onnx(nano_checkpoint.model, header, path)
     model = onnx.load(path)
     cast, transpose = model.graph.node[:2]
     assert [cast.op_type, transpose.op_type] == ["Cast", "Transpose"]
@@ -269,11 +261,11 @@ def test_bytes_are_read_by_a_cast_only(
         write_engine_of_graph(path, header, tmp_path / "x.engine")
 
 
-def test_a_profile_that_does_not_fit_the_graph(trt: Any, loaded: LoadedCheckpoint, tmp_path: Path) -> None:
+def test_a_profile_that_does_not_fit_the_graph(trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
-    write_onnx(loaded.model, header_of(loaded, fixed_hw=(64, 64)), path)
+    write_onnx(nano_checkpoint.model, header_of(nano_checkpoint, fixed_hw=(64, 64)), path)
     with pytest.raises(BackendError, match=r"building the engine failed .*does not fit"):
-        write_engine_of_graph(path, header_of(loaded), tmp_path / "x.engine")
+        write_engine_of_graph(path, header_of(nano_checkpoint), tmp_path / "x.engine")
 
 
 @BOTH
@@ -300,13 +292,13 @@ def test_the_stand_in_has_no_member_that_tensorrt_has_not(trt: Any, golden_dir: 
 @pytest.mark.parametrize("moment", ["its content is asked for", "it is put in its place"])
 def test_a_build_that_is_killed_while_it_keeps_its_timing_leaves_the_earlier_one(
     trt: Any,
-    loaded: LoadedCheckpoint,
+    nano_checkpoint: LoadedCheckpoint,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     moment: str,
 ) -> None:
-    write_engine(loaded.model, header_of(loaded), tmp_path / "x.engine")
+    write_engine(nano_checkpoint.model, header_of(nano_checkpoint), tmp_path / "x.engine")
     (cache,) = (tmp_path / "cache" / tensorrt_engine.FOLDER).glob("tensorrt-timing-*.cache")
     before = cache.read_bytes()
 
@@ -319,11 +311,11 @@ def test_a_build_that_is_killed_while_it_keeps_its_timing_leaves_the_earlier_one
         else:
             patched.setattr(Path, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            write_engine(loaded.model, header_of(loaded), tmp_path / "y.engine")
+            write_engine(nano_checkpoint.model, header_of(nano_checkpoint), tmp_path / "y.engine")
     assert cache.read_bytes() == before
     assert not (tmp_path / "y.engine").exists()
     caplog.set_level(logging.INFO)
-    write_engine(loaded.model, header_of(loaded), tmp_path / "y.engine")
+    write_engine(nano_checkpoint.model, header_of(nano_checkpoint), tmp_path / "y.engine")
     assert "measuring again" not in caplog.text
 
 
@@ -338,16 +330,16 @@ def test_a_build_that_is_killed_while_it_keeps_its_timing_leaves_the_earlier_one
 )
 @pytest.mark.parametrize("trt", [ELEVEN], indirect=True)
 def test_exported_like_every_other_form(
-    trt: Any, loaded: LoadedCheckpoint, tmp_path: Path, wanted: dict[str, Any]
+    trt: Any, nano_checkpoint: LoadedCheckpoint, tmp_path: Path, wanted: dict[str, Any]
 ) -> None:
     frames = list(np.random.default_rng(1).integers(0, 256, (3, 60, 64, 3), np.uint8))
     material = Material(lambda count: frames[:count])
-    made = export_network(loaded, "tensorrt", tmp_path / "x.engine", ExportSettings(**wanted), material)
+    made = export_network(nano_checkpoint, "tensorrt", tmp_path / "x.engine", ExportSettings(**wanted), material)
     assert made.n_bytes == sum(file.stat().st_size for file in tmp_path.glob("x.engine*"))
     assert sorted(file.name for file in tmp_path.glob("x.engine*")) == ["x.engine", "x.engine.json"]
     assert not made.parity.problem
     config = DetectorConfig(weights=str(tmp_path / "x.engine"), conf_thres=0.01)
     detector = YoloDetector(config)
     assert len(detector.detect_images(frames)) == 3
-    assert detector.class_names == ("a", "b")
+    assert detector.class_names == ("ä", "b")
     detector.close()
