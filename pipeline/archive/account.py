@@ -53,12 +53,19 @@ class Account:
     Args:
         videos: of the archive.
         done: by name, those that need no work.
+        most: frames of each video that are read, or None for all.
         now: seconds on a monotonic clock.
     """
 
     def __init__(
-        self, videos: tuple[FoundVideo, ...], done: Mapping[str, Done], now: Callable[[], float] = time.monotonic
+        self,
+        videos: tuple[FoundVideo, ...],
+        done: Mapping[str, Done],
+        *,
+        most: int | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._most = most
         self._now = now
         self._lock = threading.Lock()
         self._videos = {video.name: _Video(video.size) for video in videos}
@@ -99,15 +106,7 @@ class Account:
         with self._lock:
             videos = self._videos.values()
             n_frames = sum(video.n_frames for video in videos)
-            known = [(video.size, video.expected) for video in videos if video.expected]
-            known_bytes = sum(size for size, _ in known)
-            per_byte = sum(expected for _, expected in known) / known_bytes if known_bytes else None
-            expected = None
-            if per_byte is not None or all(video.expected is not None for video in videos):
-                expected = sum(
-                    max(v.n_frames, round(v.size * (per_byte or 0)) if v.expected is None else v.expected)
-                    for v in videos
-                )
+            expected = self._expected()
             elapsed = self._now() - self._began
             pace = (n_frames - self._n_earlier) / elapsed if elapsed > 0 else 0.0
             left = (expected - n_frames) / pace if expected is not None and pace > 0 else None
@@ -115,3 +114,20 @@ class Account:
             return Progress(
                 len(videos), self._n_done, self._n_given_up, n_frames, expected, max(pace, 0.0), left, running
             )
+
+    def _expected(self) -> int | None:
+        """Frames of the whole archive, as far as that can be told."""
+        videos = self._videos.values()
+        known = [(video.size, video.expected) for video in videos if video.expected]
+        known_bytes = sum(size for size, _ in known)
+        if not known_bytes:
+            return 0 if all(video.expected == 0 for video in videos) else None
+        per_byte = sum(expected for _, expected in known) / known_bytes
+
+        def of(video: _Video) -> int:
+            guess = round(video.size * per_byte)
+            if self._most is not None:
+                guess = min(guess, self._most)
+            return max(video.n_frames, guess if video.expected is None else video.expected)
+
+        return sum(map(of, videos))

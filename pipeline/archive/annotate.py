@@ -138,7 +138,9 @@ class Annotation:
         before = set(results.done) - current
         for name in current:
             manifest.finished(name)
-        self._account = account = Account(self._found.videos, {name: results.done[name] for name in current})
+        self._account = account = Account(
+            self._found.videos, {name: results.done[name] for name in current}, most=self._config.max_frames
+        )
         waiting = [video for video in self._found.videos if video.name not in current]
         given_up: list[tuple[str, str, str]] = []
         done: set[str] = set()

@@ -99,7 +99,7 @@ class Annotator:
         name, path = task.video.name, self._job.root / task.video.name
         began = time.monotonic()
         before = _identity(path)
-        count = _Count(self._tell)
+        count = _Count(self._tell, self._config.max_frames)
         tracks = JsonlSink(JsonlConfig(path=made / TRACKS, timing=False), class_names=self._detector.class_names)
         runner = self._make_runner(name, path, [SinkBinding("tracks", tracks), SinkBinding("count", count)])
         if self._stopping:
@@ -178,6 +178,7 @@ class _Count:
     shared = True
 
     tell: Callable[[Message], None]
+    most: int | None
     info: StreamInfo | None = None
     n_frames: int = 0
     n_boxes: int = 0
@@ -190,7 +191,8 @@ class _Count:
     def open(self, info: StreamInfo) -> None:
         """A video begins."""
         self.info = info
-        self.tell(Begun(info.source_id, info.n_frames))
+        n_frames = info.n_frames
+        self.tell(Begun(info.source_id, min(n_frames, self.most) if n_frames and self.most else n_frames))
 
     def write(self, result: FrameResult) -> None:
         """Count a frame."""

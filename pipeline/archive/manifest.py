@@ -66,7 +66,8 @@ class Manifest:
             name: sum(row["status"] == name for row in rows) for name in ("done", "corrupt", "failed", "waiting")
         }
         totals |= {
-            name: round(sum(row.get(name, 0) for row in rows), 3) for name in ("frames", "tracks", "events", "seconds")
+            name: round(sum(row.get(name, 0) for row in rows), 3)
+            for name in ("frames", "tracks", "boxes", "events", "seconds")
         }
         write_whole_json(self._path, {"status": status, **self._head, "totals": totals, "videos": rows})
         self._written = time.monotonic()
