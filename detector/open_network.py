@@ -89,7 +89,7 @@ def _fastest(wanted: Wanted) -> tuple[BackendName, str]:
     """For PyTorch weights: what needs no minutes of building and is installed."""
     if wanted.device not in ("auto", "cpu") or (wanted.device == "auto" and torch.cuda.is_available()):
         return "eager", "which needs no building on a GPU (tensorrt is faster once built)"
-    if find_spec("openvino"):
+    if find_spec("openvino") and find_spec("onnx"):  # through which weights are converted
         return "openvino", "the fastest that is installed for this CPU"
     if find_spec("onnxruntime") and find_spec("onnx"):
         return "onnxruntime", "the fastest that is installed for this CPU (openvino would be faster)"

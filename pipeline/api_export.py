@@ -19,6 +19,7 @@ from detector.checkpoint import load_checkpoint
 from detector.download import file_sha256
 from detector.export.calibration import read_calibration
 from detector.export.exporter import (
+    BESIDE,
     SUFFIXES,
     UNLESS_ASKED,
     Exported,
@@ -83,8 +84,9 @@ def export(
     if path.suffix in RUNS:
         raise UsageError(f"{path}: wanted PyTorch weights to export, found an {path.suffix} file; name its source")
     places = _places(path, formats, Path(output) if output is not None else None)
-    for place in places.values():
-        check_output(place, exist_ok=exist_ok)
+    for format, place in places.items():
+        for suffix in (place.suffix, *BESIDE.get(format, ())):
+            check_output(place.with_suffix(suffix), exist_ok=exist_ok)
     if settings.get("precision") == "int8" and data is None and calibrate is None:
         raise UsageError("int8: wanted pictures to measure the ranges on; name footage or a data set with --data")
     loaded, digest = load_checkpoint(path), file_sha256(path)

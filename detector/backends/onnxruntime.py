@@ -115,7 +115,8 @@ class OnnxRuntimeBackend:
         try:
             outputs = self._session.run(None, {self._input_name: self._fed(images)})
         except Exception as error:
-            raise BackendError(f"ONNX Runtime failed on a batch of {tuple(images.shape)}: {error}") from error
+            reason = " ".join(str(error).split())
+            raise BackendError(f"ONNX Runtime failed on a batch of {tuple(images.shape)}: {reason}") from error
         return self._form.read(outputs, (images.shape[1], images.shape[2]), n_images)
 
     def close(self) -> None:
@@ -173,7 +174,7 @@ def _converted(path: Path, wanted: Wanted) -> Path:
         write_onnx(loaded.model, header, file)
 
     key = {"form": "onnx pixels maps", "source_sha256": digest, "writer": WRITER, "precision": precision}
-    return kept(key, f"{path.stem}.onnx", build)
+    return kept(key, "network.onnx", build)
 
 
 def open_session(path: Path, config: OnnxRuntimeConfig) -> Any:

@@ -19,7 +19,8 @@ from detector.cpu_features import cpu_flags, has_fast_bf16
 from detector.download import file_sha256
 from detector.export.artefacts import kept
 from detector.export.header import ExportHeader
-from detector.export.openvino_ir import import_openvino, openvino_core, read_ir, write_openvino
+from detector.export.onnx_file import WRITER
+from detector.export.openvino_ir import first_line, import_openvino, openvino_core, read_ir, write_openvino
 from detector.preprocess import to_planes
 from pipeline.core.cores import restricted_cores, usable_cores
 from pipeline.core.errors import BackendError
@@ -147,7 +148,7 @@ class OpenVinoBackend:
         except RuntimeError as error:
             if isinstance(error, BackendError):
                 raise
-            raise BackendError(f"OpenVINO failed on a batch of {tuple(images.shape)}: {error}") from error
+            raise BackendError(f"OpenVINO failed on a batch of {tuple(images.shape)}: {first_line(error)}") from error
         finally:
             self._leave()
         return self._form.read(outputs, hw, n_images)
@@ -200,13 +201,14 @@ class _Compiled:
 
     def __init__(self, network: Any) -> None:
         self._network = network
-        self._request_of: dict[int, Any] = {}
+        # Its buffers go with the thread.
+        self._of_thread = threading.local()
 
     def request(self) -> Any:
-        thread = threading.get_ident()
-        if thread not in self._request_of:
-            self._request_of[thread] = self._network.create_infer_request()
-        return self._request_of[thread]
+        held = getattr(self._of_thread, "request", None)
+        if held is None:
+            held = self._of_thread.request = self._network.create_infer_request()
+        return held
 
 
 def open_openvino(path: Path, wanted: Wanted) -> OpenedNetwork:
@@ -238,8 +240,8 @@ def _converted(path: Path, precision: Precision | None) -> Path:
         header = ExportHeader.of(loaded, input="pixels", output="maps")
         write_openvino(loaded.model, header.model_copy(update={"source_sha256": digest}), file)
 
-    key = {"form": "openvino pixels maps", "source_sha256": digest, "openvino": openvino.__version__}
-    return kept(key, f"{path.stem}.xml", build)
+    versions = {"writer": WRITER, "openvino": openvino.__version__}
+    return kept({"form": "openvino pixels maps", "source_sha256": digest, **versions}, "network.xml", build)
 
 
 def _needs_calibration(path: Path) -> str:
@@ -264,9 +266,8 @@ def _require_precision(precision: Precision, device: str, core: Any) -> None:
     named = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
     able = [known for known in _HINTS if known.upper() in named]
     # On CPUs without the instructions OpenVINO computes bf16 the long way round, at a loss. Flags are Linux's.
-    slow = device == "CPU" and precision == "bf16" and bool(cpu_flags()) and not has_fast_bf16()
-    if slow:
-        able.remove(precision)
+    if device == "CPU" and bool(cpu_flags()) and not has_fast_bf16():
+        able = [known for known in able if known != "bf16"]
     if precision not in able:
         raise BackendError(
             f"{precision}: wanted a device that computes in it, found {device} with {', '.join(able)}; "

@@ -16,7 +16,7 @@ from detector.checkpoint import load_checkpoint
 from detector.download import file_sha256
 from detector.export.artefacts import kept
 from detector.export.header import ExportHeader
-from detector.export.onnx_file import INPUT, read_onnx_header
+from detector.export.onnx_file import INPUT, WRITER, read_onnx_header
 from detector.export.tensorrt import EngineSettings, write_engine, write_engine_of_graph
 from detector.export.tensorrt_api import TensorRtLog, choose_gpu, here, import_tensorrt
 from detector.export.tensorrt_card import EngineCard
@@ -220,7 +220,7 @@ def _kept_engine(path: Path, wanted: Wanted) -> Path:
     place = here(import_tensorrt(), choose_gpu(wanted.device))
     settings = EngineSettings(device=wanted.device)
     header, build = _of_graph(path, wanted, settings) if path.suffix == ".onnx" else _of_weights(path, wanted, settings)
-    key = {**place._asdict(), "header": header.model_dump_json(), "shapes": settings.shapes}
+    key = {**place._asdict(), "writer": WRITER, "header": header.model_dump_json(), "shapes": settings.shapes}
     return kept(key, "network.engine", build)
 
 

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass as settings_dataclass
 from detector.backends import DetectorBackend, Precision
 from detector.backends.eager import EagerBackend, EagerConfig
 from detector.checkpoint import LoadedCheckpoint
-from detector.detector import DetectorConfig, YoloDetector
+from detector.detector import MAX_SIDE_PX, DetectorConfig, YoloDetector
 from detector.export.calibration import calibration_canvases
 from detector.export.end2end import GraphNms
 from detector.export.header import ExportHeader, InputForm
@@ -25,7 +25,7 @@ from detector.letterbox import round_up_to_stride
 from detector.open_network import OpenedNetwork, Wanted
 from detector.validation import validate
 from pipeline.core.arrays import ImageArray
-from pipeline.core.errors import BackendError
+from pipeline.core.errors import BackendError, ConfigError
 from pipeline.evaluation.dataset import LabelledImages
 
 Format = Literal["onnx", "openvino", "tensorrt", "torchscript"]
@@ -36,6 +36,9 @@ SUFFIXES: dict[Format, str] = {
     "tensorrt": ".engine",
     "torchscript": ".torchscript",
 }
+
+BESIDE: dict[Format, tuple[str, ...]] = {"openvino": (".bin",), "tensorrt": (".engine.json",)}
+"""Suffixes of the files that a form writes beside its own."""
 
 PRECISIONS: dict[Format, tuple[Precision, ...]] = {
     "onnx": ("fp32", "fp16", "int8"),
@@ -169,6 +172,7 @@ def header_of(loaded: LoadedCheckpoint, format: Format, settings: ExportSettings
 
     Raises:
         BackendError: an option that this form has not.
+        ConfigError: an image size that cannot be.
     """
     if settings.precision not in PRECISIONS[format]:
         able = ", ".join(PRECISIONS[format])
@@ -178,8 +182,10 @@ def header_of(loaded: LoadedCheckpoint, format: Format, settings: ExportSettings
     if (format, settings.nms) in (("openvino", "tensorrt"), ("tensorrt", "onnx")):
         raise BackendError(f"{format}: its suppression is not that of {settings.nms}; choose the other --nms, or none")
     stride = loaded.model.max_stride
-    asked = settings.img_size or loaded.input_hw
+    asked = loaded.input_hw if settings.img_size is None else settings.img_size
     height, width = (asked, asked) if isinstance(asked, int) else asked
+    if not 1 <= min(height, width) <= max(height, width) <= MAX_SIDE_PX:
+        raise ConfigError(f"img_size: wanted 1 to {MAX_SIDE_PX} px, found {asked}")
     hw = round_up_to_stride(height, stride), round_up_to_stride(width, stride)
     any_size = settings.dynamic or format == "torchscript"
     header = ExportHeader.of(

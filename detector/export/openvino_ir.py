@@ -131,7 +131,7 @@ def read_ir(path: Path) -> tuple[Any, dict[str, str]]:
     try:
         ir = openvino_core().read_model(path)
     except Exception as error:
-        raise CheckpointError(f"{path}: OpenVINO cannot read it ({_first_line(error)})") from error
+        raise CheckpointError(f"{path}: OpenVINO cannot read it ({first_line(error)})") from error
     if ir.has_rt_info([HEADER_KEY]):
         return ir, {HEADER_KEY: ir.get_rt_info([HEADER_KEY]).astype(str)}
     if not ir.has_rt_info([_ONNX_METADATA]):
@@ -140,6 +140,7 @@ def read_ir(path: Path) -> tuple[Any, dict[str, str]]:
     return ir, {name: str(ir.get_rt_info([_ONNX_METADATA, name]).astype(str)) for name in names}
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What OpenVINO says went wrong, without where in its sources that is."""
     lines = [line for line in str(error).splitlines() if line and not line.startswith("Exception from")]
     return lines[0] if lines else type(error).__name__

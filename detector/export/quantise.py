@@ -140,7 +140,7 @@ def quantise(
     else:
         raise BackendError(
             f"{path}: wanted int8 at a loss of {settings.max_loss:.4f} AP or less, found {min(losses):.4f} at best; "
-            "calibrate with more pictures of the place where it will run, or allow more"
+            "calibrate with more pictures of the place where it will run, or take bf16 or fp32"
         )
     save_ir(rounded, made, path)
     return Quantised(made, plan)

@@ -137,6 +137,8 @@ def _print(made: list[Exported]) -> None:
         parity = one.parity
         raw = "" if isnan(parity.raw_score) else f"; before suppression {parity.raw_px:.2g} px, {parity.raw_score:.2g}"
         print(f"{one.path}: boxes above {parity.conf_thres:g}{raw}")
+        if not parity.n_boxes and isnan(parity.raw_score):
+            print(f"{one.path}: the network found nothing in these frames, so nothing was compared; name --data")
 
 
 def _row(one: Exported) -> tuple[str, ...]:

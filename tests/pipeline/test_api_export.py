@@ -13,8 +13,9 @@ from detector.export.exporter import ExportSettings, Format, Material
 from detector.export.header import ExportHeader
 from pipeline import api_export
 from pipeline.api_export import export
+from pipeline.cli import main
 from pipeline.core.arrays import ImageArray
-from pipeline.core.errors import UsageError
+from pipeline.core.errors import ConfigError, UsageError
 
 
 @pytest.fixture
@@ -95,3 +96,25 @@ def test_the_unasked_openvino_file_runs_at_the_shape_of_the_frames(tmp_path: Pat
     backend = OpenVinoBackend(made.path)
     assert (backend.io_spec.fixed_hw, backend.io_spec.output, backend.head is None) == (None, "maps", False)
     backend.close()
+
+
+@pytest.mark.parametrize(("form", "name"), [("openvino", "x.bin"), ("tensorrt", "x.engine.json")])
+def test_what_stands_beside_is_not_overwritten_either(form: Format, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("somebody's")
+    suffix = {"openvino": ".xml", "tensorrt": ".engine"}[form]
+    with pytest.raises(UsageError, match=f"{name}: wanted a new file"):
+        export(formats=(form,), output=tmp_path / f"x{suffix}")
+    assert (tmp_path / name).read_text() == "somebody's"
+
+
+@pytest.mark.parametrize("size", [0, -64, (0, 64), 100_000])
+def test_sizes_that_cannot_be(size: int | tuple[int, int], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="img_size: wanted 1 to 8192 px"):
+        export(output=tmp_path / "x.onnx", img_size=size)
+
+
+def test_a_comparison_of_nothing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The suppression's threshold is fixed in the file, and drawn pictures show nothing."""
+    pytest.importorskip("onnx")
+    assert main(["export", "--nms", "onnx", "--conf-thres", "0.99", "-o", str(tmp_path / "x.onnx")]) == 0
+    assert "the network found nothing in these frames, so nothing was compared; name --data" in capsys.readouterr().out

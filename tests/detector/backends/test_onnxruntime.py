@@ -182,7 +182,7 @@ def test_weights_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (opened.class_names, opened.preprocess) == (("cat", "dog"), "yolov7")
     assert (opened.backend.io_spec.output, opened.backend.precision) == ("maps", "fp32")
     torch.testing.assert_close(opened.backend.infer(images), wanted, atol=1e-4, rtol=1e-4)
-    (kept,) = (tmp_path / "cache").rglob("small.onnx")
+    (kept,) = (tmp_path / "cache").rglob("network.onnx")
     before = kept.stat().st_mtime_ns
     open_onnxruntime(weights, Wanted(backend="onnxruntime", device="cpu", precision="fp32"))
     assert kept.stat().st_mtime_ns == before
