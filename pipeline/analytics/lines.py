@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.analytics.config import SourceRules
 from pipeline.analytics.event_maker import EventMaker
@@ -17,6 +18,8 @@ from pipeline.core.event import Event, EventKind
 
 SETTLED = 3
 """Sightings in a row beyond the band that put an object on a side."""
+
+SideArray = NDArray[np.int8]
 
 _LOOK = 2
 """In `_quiet`: something is under way between this object and this line."""
@@ -91,15 +94,15 @@ class Lines:
 
     def update(self, view: View) -> Iterable[Event]:
         """Take the next frame; the crossings that it makes certain."""
-        if not len(self._lines):
+        if not self._lines:
             return ()
         self._make_room(view)
         slot = view.slot
         x, y = view.anchor[:, 0, None], view.anchor[:, 1, None]
         cross = self._along[:, 0] * (y - self._first[:, 1]) - self._along[:, 1] * (x - self._first[:, 0])
-        side = (cross > self._far).view(np.int8) - (cross < -self._far).view(np.int8)
-        rows, lines = np.nonzero(side != self._quiet[slot])
-        events = self._look(view, rows, lines, cross[rows, lines]) if len(rows) else ()
+        beyond = (cross > self._near).view(np.int8) - (cross < -self._near).view(np.int8)
+        rows, lines = (beyond != self._quiet[slot]).nonzero()
+        events = self._look(view, rows, lines, cross[rows, lines], beyond[rows, lines]) if len(rows) else ()
         self._last_xy[slot] = view.anchor
         self._last_s[slot] = view.time_s
         self._last_ns[slot] = view.captured_ns
@@ -115,55 +118,61 @@ class Lines:
                 setattr(self, name, grown(getattr(self, name), view.capacity))
         born = view.born
         if len(born):
-            self._last_s[born] = np.nan
+            self._last_xy[born] = np.nan
             self._quiet[born] = _LOOK
             self._side[born] = self._run[born] = 0
             self._odd[born] = False
 
-    def _look(self, view: View, rows: IntArray, lines: IntArray, cross: Float64Array) -> list[Event]:
+    def _look(
+        self, view: View, rows: IntArray, lines: IntArray, cross: Float64Array, beyond: SideArray
+    ) -> Iterable[Event]:
         """Follow the pairs of an object and a line between which something may happen."""
         slots = view.slot[rows]
-        self._follow(view, rows, slots, lines, cross)
-        near = self._near[lines]
-        beyond = (cross > near).view(np.int8) - (cross < -near).view(np.int8)
-        side, run = self._side[slots, lines], self._run[slots, lines]
-        run = np.where((beyond == 0) | (beyond == side), 0, np.where(run * beyond > 0, run + beyond, beyond))
+        at = slots * len(self._lines) + lines
+        self._follow(view, rows, lines, slots, at, cross)
+        sides, runs, odds = self._side.reshape(-1), self._run.reshape(-1), self._odd.reshape(-1)
+        side, odd = sides[at], odds[at]
+        # How often in a row it was beyond the band on a side that is not its own: below 0 to the left.
+        run = runs[at]
+        run = np.where(run * beyond > 0, run + beyond, beyond)
+        run[beyond == side] = 0
         changed = (np.abs(run) >= SETTLED) | ((run != 0) & (np.abs(cross) > self._far[lines]))
-        crossed = changed & (side != 0) & self._odd[slots, lines]
-        self._side[slots, lines] = side = np.where(changed, beyond, side)
-        self._run[slots, lines] = run = np.where(changed, 0, run)
-        at_home = (beyond != 0) & (beyond == side)
-        self._odd[slots, lines] = odd = self._odd[slots, lines] & ~at_home
-        self._quiet[slots, lines] = np.where((side != 0) & (run == 0) & ~odd, side, _LOOK)
-        return self._events(view, slots[crossed], lines[crossed], side[crossed]) if crossed.any() else []
+        crossed = changed & odd & (side != 0)
+        side[changed] = beyond[changed]
+        run[changed] = 0
+        odd &= (beyond != side) | (beyond == 0)
+        sides[at], runs[at], odds[at] = side, run, odd
+        self._quiet.reshape(-1)[at] = np.where(odd | (run != 0) | (side == 0), _LOOK, side)
+        return self._events(view, slots[crossed], lines[crossed], side[crossed]) if crossed.any() else ()
 
-    def _follow(self, view: View, rows: IntArray, slots: IntArray, lines: IntArray, cross: Float64Array) -> None:
+    def _follow(
+        self, view: View, rows: IntArray, lines: IntArray, slots: IntArray, at: IntArray, cross: Float64Array
+    ) -> None:
         """Where the step from the last sighting to this one meets a line, note it."""
-        first, along = self._first[lines], self._along[lines]
-        start = self._last_xy[slots]
+        first, along, start = self._first[lines], self._along[lines], self._last_xy[slots]
         before = along[:, 0] * (start[:, 1] - first[:, 1]) - along[:, 1] * (start[:, 0] - first[:, 0])
-        ties = self._ties_right[lines]
-        flips = _right(cross, ties) != _right(before, ties)
-        flips &= ~np.isnan(self._last_s[slots])
-        (pairs,) = np.nonzero(flips)
+        # Nobody saw where a new object was before: not a number, which is never 0 or less.
+        (pairs,) = (before * cross <= 0).nonzero()
         if not len(pairs):
             return
-        start, step = start[pairs], view.anchor[rows[pairs]] - start[pairs]
-        ties = (step[:, 1] > 0) | ((step[:, 1] == 0) & (step[:, 0] < 0))
-        ends = self.lines_px[lines[pairs]]
-        first_right, second_right = (
-            _right(step[:, 0] * (end[:, 1] - start[:, 1]) - step[:, 1] * (end[:, 0] - start[:, 0]), ties)
-            for end in (ends[:, 0], ends[:, 1])
+        ties = self._ties_right[lines[pairs]]
+        pairs = pairs[_right(cross[pairs], ties) != _right(before[pairs], ties)]
+        start = start[pairs]
+        step = view.anchor[rows[pairs]] - start
+        step_x, step_y = step[:, :1], step[:, 1:]
+        ends = self.lines_px[lines[pairs]] - start[:, None]
+        ends_right = _right(
+            step_x * ends[:, :, 1] - step_y * ends[:, :, 0], (step_y > 0) | ((step_y == 0) & (step_x < 0))
         )
-        pairs = pairs[first_right != second_right]
-        slots, lines = slots[pairs], lines[pairs]
+        pairs = pairs[ends_right[:, 0] != ends_right[:, 1]]
+        at, slots = at[pairs], slots[pairs]
         part = before[pairs] / (before[pairs] - cross[pairs])
         last_s, last_ns = self._last_s[slots], self._last_ns[slots]
-        self._odd[slots, lines] ^= True
-        self._met_s[slots, lines] = last_s + part * (view.time_s - last_s)
-        self._met_ns[slots, lines] = last_ns + (part * (view.captured_ns - last_ns)).astype(np.int64)
+        self._odd.reshape(-1)[at] ^= True
+        self._met_s.reshape(-1)[at] = last_s + part * (view.time_s - last_s)
+        self._met_ns.reshape(-1)[at] = last_ns + (part * (view.captured_ns - last_ns)).astype(np.int64)
 
-    def _events(self, view: View, slots: IntArray, lines: IntArray, side: IntArray) -> list[Event]:
+    def _events(self, view: View, slots: IntArray, lines: IntArray, side: SideArray) -> list[Event]:
         events = []
         for slot, index, now in zip(slots.tolist(), lines.tolist(), side.tolist(), strict=True):
             line, classes = self._lines[index], self._counts[index]
