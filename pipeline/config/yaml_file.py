@@ -32,8 +32,12 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, *, fill: bool = True) -> dict[str, Any]:
     """A YAML file whose top level is a mapping, with ${ENV} filled in.
+
+    Args:
+        path: the file.
+        fill: False leaves ${ENV} as it stands, for a file that is to be written again.
 
     Raises:
         ConfigError: no such file, no YAML, no mapping, a duplicate key, or an environment variable that is not set.
@@ -50,7 +54,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             return {}
         if not isinstance(data, dict):
             raise ConfigError(f"{path}: wanted a mapping (key: value), found {type(data).__name__}")
-        filled: dict[str, Any] = fill_environment(data, str(path))
+        filled: dict[str, Any] = fill_environment(data, str(path)) if fill else data
     except RecursionError:
         raise ConfigError(f"{path}: wanted settings, found a value that holds itself or is nested too deep") from None
     return filled
