@@ -67,6 +67,13 @@ cdef struct Level:
     Py_ssize_t nx
     float stride
 
+cdef struct Head:
+    Level* levels
+    Py_ssize_t n_levels
+    Py_ssize_t na
+    # Width and height of each level's anchors, px; NULL where the head has none.
+    float* anchors
+
 
 def boxes_of_rows(const float[:, :, ::1] rows, settings):
     cdef Rules rules
@@ -94,23 +101,22 @@ def boxes_of_rows(const float[:, :, ::1] rows, settings):
 def boxes_of_maps(maps, head, settings):
     cdef Rules rules
     cdef Found found
-    cdef Py_ssize_t image, i, n_images = maps[0].shape[0], n_levels = len(maps), na = head.num_anchors
+    cdef Head heads
+    cdef Py_ssize_t image, i, n_images = maps[0].shape[0]
     cdef int failed
-    cdef bint has_anchors = len(head.anchors_px) > 0
-    cdef Level* levels = <Level*>malloc(n_levels * sizeof(Level))
-    cdef float* anchors = <float*>malloc(n_levels * na * 2 * sizeof(float))
     start(&found, &rules)
+    heads.levels, heads.anchors = NULL, NULL
     kept = []
     try:
-        if levels == NULL or anchors == NULL:
-            raise MemoryError
         read_rules(settings, head.num_classes, &rules)
-        held = [read_level(level, stride, levels + i) for i, (level, stride) in enumerate(zip(maps, head.strides))]
-        read_anchors(head, anchors)
+        read_head(head, &heads)
+        if len(maps) != heads.n_levels:
+            raise ValueError(f"maps: wanted {heads.n_levels}, one per level of the head, found {len(maps)}")
+        held = [read_level(level, heads.levels + i) for i, level in enumerate(maps)]
         for image in range(n_images):
             found.n = 0
             with nogil:
-                failed = choose_cells(&found, &rules, levels, n_levels, na, anchors if has_anchors else NULL, image)
+                failed = choose_cells(&found, &rules, &heads, image)
             if failed:
                 raise MemoryError
             kept.append(finish(&found, &rules))
@@ -118,30 +124,28 @@ def boxes_of_maps(maps, head, settings):
     finally:
         free(found.at)
         free(rules.wanted)
-        free(levels)
-        free(anchors)
+        free(heads.levels)
+        free(heads.anchors)
     return kept
 
 
 def boxes_of_places(const float[:, ::1] places, grids_hw, Py_ssize_t n_images, head, settings):
     cdef Rules rules
     cdef Found found
-    cdef Py_ssize_t image, i, end, begin = 0, n_levels = len(grids_hw), na = head.num_anchors
+    cdef Head heads
+    cdef Py_ssize_t image, i, end, begin = 0
     cdef int failed
-    cdef bint has_anchors = len(head.anchors_px) > 0
-    cdef Level* levels = <Level*>malloc(n_levels * sizeof(Level))
-    cdef float* anchors = <float*>malloc(n_levels * na * 2 * sizeof(float))
     start(&found, &rules)
+    heads.levels, heads.anchors = NULL, NULL
     kept = []
     try:
-        if levels == NULL or anchors == NULL:
-            raise MemoryError
         read_rules(settings, head.num_classes, &rules)
-        read_anchors(head, anchors)
-        for i, (grid_hw, stride) in enumerate(zip(grids_hw, head.strides)):
-            levels[i].ny, levels[i].nx = grid_hw
-            levels[i].stride = stride
-            levels[i].channel = 1
+        read_head(head, &heads)
+        if len(grids_hw) != heads.n_levels:
+            raise ValueError(f"grids_hw: wanted {heads.n_levels}, one per level of the head, found {len(grids_hw)}")
+        for i, grid_hw in enumerate(grids_hw):
+            heads.levels[i].ny, heads.levels[i].nx = grid_hw
+            heads.levels[i].channel = 1
         for image in range(n_images):
             end = begin
             while end < places.shape[0] and places[end, IMAGE] == image:
@@ -149,10 +153,7 @@ def boxes_of_places(const float[:, ::1] places, grids_hw, Py_ssize_t n_images, h
             found.n = failed = 0
             if end > begin:
                 with nogil:
-                    failed = choose_places(
-                        &found, &rules, levels, n_levels, na, anchors if has_anchors else NULL,
-                        &places[begin, 0], end - begin,
-                    )
+                    failed = choose_places(&found, &rules, &heads, &places[begin, 0], end - begin)
             if failed:
                 raise MemoryError
             kept.append(finish(&found, &rules))
@@ -160,8 +161,8 @@ def boxes_of_places(const float[:, ::1] places, grids_hw, Py_ssize_t n_images, h
     finally:
         free(found.at)
         free(rules.wanted)
-        free(levels)
-        free(anchors)
+        free(heads.levels)
+        free(heads.anchors)
     return kept
 
 
@@ -207,13 +208,26 @@ cdef read_rules(settings, int num_classes, Rules* rules):
                 rules.wanted[<int>class_id] = 1
 
 
-cdef read_anchors(head, float* anchors):
+cdef read_head(head, Head* out):
+    """Strides and anchors; whoever calls frees `levels` and `anchors`, NULL before, whatever happens."""
     cdef Py_ssize_t i
-    for i, side in enumerate(side for level in head.anchors_px for anchor in level for side in anchor):
-        anchors[i] = side
+    sides = [side for level in head.anchors_px for anchor in level for side in anchor]
+    out.n_levels = len(head.strides)
+    out.na = head.num_anchors
+    out.levels = <Level*>malloc(out.n_levels * sizeof(Level))
+    if out.levels == NULL:
+        raise MemoryError
+    for i in range(out.n_levels):
+        out.levels[i].stride = head.strides[i]
+    if sides:
+        out.anchors = <float*>malloc(len(sides) * sizeof(float))
+        if out.anchors == NULL:
+            raise MemoryError
+        for i in range(len(sides)):
+            out.anchors[i] = sides[i]
 
 
-cdef object read_level(level, float stride, Level* out):
+cdef object read_level(level, Level* out):
     """Where one level's numbers lie; gives back the array that holds them."""
     if level.strides[2] != level.strides[3] * level.shape[3]:
         level = np.ascontiguousarray(level)
@@ -224,7 +238,6 @@ cdef object read_level(level, float stride, Level* out):
     out.cell = view.strides[3] // sizeof(float)
     out.ny = view.shape[2]
     out.nx = view.shape[3]
-    out.stride = stride
     return level
 
 
@@ -310,33 +323,25 @@ cdef int choose_rows(Found* found, const Rules* rules, const float* row, Py_ssiz
     return 0
 
 
-cdef int choose_cells(
-    Found* found,
-    const Rules* rules,
-    const Level* levels,
-    Py_ssize_t n_levels,
-    Py_ssize_t na,
-    const float* anchors,
-    Py_ssize_t image,
-) noexcept nogil:
-    cdef Py_ssize_t i, cells = 0
+cdef int choose_cells(Found* found, const Rules* rules, const Head* head, Py_ssize_t image) noexcept nogil:
+    cdef Py_ssize_t i, cells = 0, na = head.na
     cdef int failed = 0
     cdef const Level* level
-    for i in range(n_levels):
-        cells = max(cells, levels[i].ny * levels[i].nx)
+    for i in range(head.n_levels):
+        cells = max(cells, head.levels[i].ny * head.levels[i].nx)
     cdef uint32_t* above = <uint32_t*>malloc((cells + 1) * sizeof(uint32_t))
     cdef float* classes = <float*>malloc(CHUNK * rules.num_classes * sizeof(float))
     if above == NULL or classes == NULL:
         failed = 1
-    for i in range(n_levels * na):
+    for i in range(head.n_levels * na):
         if not failed:
-            level = levels + i // na
+            level = head.levels + i // na
             failed = choose_of_anchor(
                 found,
                 rules,
                 level,
                 level.base + image * level.image + (i % na) * (5 + rules.num_classes) * level.channel,
-                anchors + 2 * i if anchors != NULL else NULL,
+                head.anchors + 2 * i if head.anchors != NULL else NULL,
                 above,
                 classes,
             )
@@ -374,14 +379,7 @@ cdef int choose_of_anchor(
 
 
 cdef int choose_places(
-    Found* found,
-    const Rules* rules,
-    const Level* levels,
-    Py_ssize_t n_levels,
-    Py_ssize_t na,
-    const float* anchors,
-    const float* places,
-    Py_ssize_t n,
+    Found* found, const Rules* rules, const Head* head, const float* places, Py_ssize_t n
 ) noexcept nogil:
     """The candidates of one image's places, which are sorted by anchor and cell, in the order of its levels."""
     cdef Py_ssize_t i, k, first, cell, begin = 0
@@ -389,11 +387,11 @@ cdef int choose_places(
     cdef int class_id
     cdef const float* at
     cdef const float* anchor = NULL
-    for i in range(n_levels):
+    for i in range(head.n_levels):
         for k in range(n):
             at = places + k * PLACE_COLUMNS
             cell = <Py_ssize_t>at[CELL] - begin
-            if not 0 <= cell < levels[i].ny * levels[i].nx:
+            if not 0 <= cell < head.levels[i].ny * head.levels[i].nx:
                 continue
             confidence = sigmoid(at[OBJECTNESS]) * sigmoid(at[SCORE])
             class_id = <int>at[CLASS_ID]
@@ -401,10 +399,10 @@ cdef int choose_places(
                 first = found.n
                 if add(found, confidence, class_id):
                     return 1
-                if anchors != NULL:
-                    anchor = anchors + 2 * (i * na + <Py_ssize_t>at[ANCHOR])
-                decode(found, first, levels + i, at, anchor, cell)
-        begin += levels[i].ny * levels[i].nx
+                if head.anchors != NULL:
+                    anchor = head.anchors + 2 * (i * head.na + <Py_ssize_t>at[ANCHOR])
+                decode(found, first, head.levels + i, at, anchor, cell)
+        begin += head.levels[i].ny * head.levels[i].nx
     return 0
 
 
