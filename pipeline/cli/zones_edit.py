@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import webbrowser
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,9 @@ def run(args: argparse.Namespace) -> int:
         print("Ctrl-C here, or Done on the page, ends it.", flush=True)
         if not args.no_browser:
             webbrowser.open(server.url)
-        server.wait()
+        with suppress(KeyboardInterrupt):
+            server.wait()
+    print(f"Rules are in {path}" if path.exists() else "Nothing was saved")
     return 0
 
 
