@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.analytics.objects import grown
 from pipeline.analytics.view import View
-from pipeline.core.arrays import BoolArray, Float64Array
+from pipeline.core.arrays import BoolArray, Float64Array, IntArray
 
 _OVER_S = 0.5
 """An episode is over once its end has been true for so long (s); shorter interruptions belong to it."""
@@ -44,6 +44,8 @@ class Episodes:
     def __init__(self, hold_s: Float64Array) -> None:
         self._hold_s = hold_s
         columns = len(hold_s)
+        # Busy: true, or an episode goes on. Active: an episode goes on.
+        self._busy = np.zeros((0, columns), bool)
         self._active = np.zeros((0, columns), bool)
         self._since_s = np.zeros((0, columns))
         self._since_ns = np.zeros((0, columns), np.int64)
@@ -60,6 +62,10 @@ class Episodes:
         """Bool (columns,): an episode of some object goes on."""
         return np.asarray(self._active.any(axis=0))
 
+    def busy(self, slots: IntArray) -> BoolArray:
+        """Bool, as `slots`: some condition is true of the object, or an episode goes on."""
+        return np.asarray(self._busy[slots].any(axis=1))
+
     def leave(self, view: View, last_s: Float64Array) -> list[Turn]:
         """End the episodes of the objects that are gone, at their last sighting, and make room for those that come.
 
@@ -69,49 +75,53 @@ class Episodes:
         """
         ended = self._end_all(view.gone, last_s) if len(view.gone) else []
         if view.capacity > len(self._active):
-            for name in ("_active", "_since_s", "_since_ns", "_over_s", "_peak"):
+            for name in ("_busy", "_active", "_since_s", "_since_ns", "_over_s", "_peak"):
                 setattr(self, name, grown(getattr(self, name), view.capacity))
         if len(view.born):
-            self._since_s[view.born] = np.inf
+            self._busy[view.born] = False
         return ended
 
-    def update(self, view: View, on: BoolArray, off: BoolArray, value: Float64Array) -> list[Turn]:
+    def update(self, view: View, rows: IntArray, on: BoolArray, off: BoolArray, value: Float64Array) -> list[Turn]:
         """Take the conditions at the next frame.
 
         Args:
             view: the frame.
-            on: bool (m, columns): the condition is true. Never where `off` is.
-            off: bool (m, columns): it is false.
-            value: float64 (m, 1): what the peak is taken of while the condition is true.
+            rows: int64 (k,): rows of the view; of all others every condition is as before.
+            on: bool (k, columns): the condition is true. Never where `off` is.
+            off: bool (k, columns): it is false.
+            value: float64 (k, 1): what the peak is taken of while the condition is true.
         """
-        slots, now = view.slot, view.time_s
-        active, since = self._active[slots], self._since_s[slots]
-        if not on.any() and not active.any() and np.isinf(since).all():
+        # Most conditions are false of most objects, and were before: from here on, only the others (1-D) matter.
+        of_row = view.slot[rows]
+        row, column = (on | (off & self._busy[of_row])).nonzero()
+        if not len(row):
             return []
-        fresh = on & np.isinf(since)
-        vain = off & ~active
-        since = np.where(fresh, now, np.where(vain, np.inf, since))
-        peak = np.where(fresh, value, np.where(on, np.maximum(self._peak[slots], value), self._peak[slots]))
-        over = np.where(off & active, np.minimum(self._over_s[slots], now), np.inf)
-        self._since_s[slots], self._peak[slots], self._over_s[slots] = since, peak, over
-        self._since_ns[slots] = np.where(fresh, view.captured_ns, self._since_ns[slots])
-        begins = on & ~active & (now - since >= self._hold_s - 1e-9)
-        ends = active & (now - over >= _OVER_S - 1e-9)
+        slot, now = of_row[row], view.time_s
+        on, off, value = on[row, column], off[row, column], value[row, 0]
+        busy, active = self._busy[slot, column], self._active[slot, column]
+        fresh = on & ~busy
+        since = np.where(fresh, now, self._since_s[slot, column])
+        over = np.where(off, np.minimum(self._over_s[slot, column], now), np.inf)
+        self._busy[slot, column] = on | active
+        self._since_s[slot, column] = since
+        self._since_ns[slot[fresh], column[fresh]] = view.captured_ns
+        self._over_s[slot, column] = over
+        peak = np.where(fresh, value, self._peak[slot, column])
+        self._peak[slot, column] = np.where(on, np.maximum(peak, value), peak)
+        begins = on & ~active & (now - since >= self._hold_s[column] - 1e-9)
+        ends = off & active & (now - over >= _OVER_S - 1e-9)
         turns = []
-        for row, column in np.argwhere(begins).tolist():
-            slot = int(slots[row])
-            self._active[slot, column] = True
-            self._over_s[slot, column] = np.inf
-            turns.append(self._turn(slot, column, None))
-        for row, column in np.argwhere(ends).tolist():
-            turns.append(self._end(int(slots[row]), column, float(over[row, column])))
+        for i in begins.nonzero()[0].tolist():
+            self._active[slot[i], column[i]] = True
+            turns.append(self._turn(int(slot[i]), int(column[i]), None))
+        turns += [self._end(int(slot[i]), int(column[i]), float(over[i])) for i in ends.nonzero()[0].tolist()]
         return turns
 
     def finish(self, last_s: Float64Array) -> list[Turn]:
         """The source has ended: so have all episodes, at the last sightings."""
         return self._end_all(np.arange(len(self._active)), last_s)
 
-    def _end_all(self, slots: np.ndarray, last_s: Float64Array) -> list[Turn]:
+    def _end_all(self, slots: IntArray, last_s: Float64Array) -> list[Turn]:
         ended = []
         for row, column in np.argwhere(self._active[slots]).tolist():
             slot = int(slots[row])
@@ -121,8 +131,7 @@ class Episodes:
 
     def _end(self, slot: int, column: int, end_s: float) -> Turn:
         turn = self._turn(slot, column, end_s)
-        self._active[slot, column] = False
-        self._since_s[slot, column] = np.inf
+        self._active[slot, column] = self._busy[slot, column] = False
         return turn
 
     def _turn(self, slot: int, column: int, end_s: float | None) -> Turn:

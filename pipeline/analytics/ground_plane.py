@@ -61,11 +61,10 @@ class GroundPlane:
         Returns:
             float64 (m, 2) m, in the axes of the plan; nan for points above the horizon, at it, or close below it.
         """
-        h = self._to_world
-        x, y = points_px[:, 0], points_px[:, 1]
-        w = h[2, 0] * x + h[2, 1] * y + h[2, 2]
-        w = np.where(w >= self._min_w, w, np.nan)
-        return np.stack([(h[0, 0] * x + h[0, 1] * y + h[0, 2]) / w, (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / w], axis=1)
+        to = points_px @ self._to_world[:, :2].T
+        to += self._to_world[:, 2]
+        w = to[:, 2:]
+        return np.asarray(to[:, :2] / np.where(w >= self._min_w, w, np.nan))
 
 
 def check_ground_plane(config: GroundPlaneConfig, where: str, units: Units) -> None:

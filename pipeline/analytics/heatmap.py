@@ -10,7 +10,6 @@ from pipeline.analytics.steps import Steps
 from pipeline.analytics.view import View
 from pipeline.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from pipeline.core.class_names import class_ids
-from pipeline.core.event import Event
 from pipeline.core.scene import Heatmap
 
 _LONGEST_S = 1.0
@@ -62,27 +61,25 @@ class HeatmapGrid:
             setattr(self, name, after)
         self.presence = self._presence_s.reshape(-1, self._columns).astype(np.float32)
 
-    def update(self, view: View) -> tuple[Event, ...]:
-        """Take the next frame. Nothing happens that is an event."""
-        moved = self._steps.take(view, self._cell_px / 2)
-        slots, now = view.slot[moved], view.time_s
-        from_px, took_s = self._steps.from_px[slots], now - self._steps.from_s[slots]
+    def update(self, view: View) -> None:
+        """Take the next frame."""
         counts = self._counts(view.class_id)
-        quick = (took_s > 0) & (took_s <= _LONGEST_S) & counts[moved]
-        way = view.anchor[moved] - from_px
-        cells = self._cells(from_px[quick] + way[quick] / 2)
-        np.add.at(self._moved_px, cells, way[quick])
-        np.add.at(self._moved_s, cells, took_s[quick])
-        self._steps.end(view, moved)
-
+        moved = self._steps.take(view, self._cell_px / 2)
+        if len(moved):
+            self._flow(view, moved[counts[moved]])
+            self._steps.end(view, moved)
         cells = self._cells(view.anchor[counts])
         np.add.at(self._presence_s, cells, min(view.dt_s, _LONGEST_S))
         self.presence.reshape(-1)[cells] = self._presence_s[cells]
-        return ()
 
-    def finish(self) -> tuple[Event, ...]:
-        """Nothing goes on."""
-        return ()
+    def _flow(self, view: View, rows: IntArray) -> None:
+        slots = view.slot[rows]
+        took_s = view.time_s - self._steps.from_s[slots]
+        quick = (took_s > 0) & (took_s <= _LONGEST_S)
+        way = view.anchor[rows] - self._steps.from_px[slots]
+        cells = self._cells(view.anchor[rows] - way / 2)[quick]
+        np.add.at(self._moved_px, cells, way[quick])
+        np.add.at(self._moved_s, cells, took_s[quick])
 
     def _counts(self, class_id: IntArray) -> BoolArray:
         if not len(self._class_ids):
@@ -91,9 +88,10 @@ class HeatmapGrid:
 
     def _cells(self, points_px: Float64Array) -> IntArray:
         """Numbers of the cells of points (k, 2); the nearest cell of one outside the picture."""
-        column = np.clip((points_px[:, 0] / self._cell_px).astype(np.int64), 0, self._columns - 1)
-        row = np.clip((points_px[:, 1] / self._cell_px).astype(np.int64), 0, len(self.presence) - 1)
-        return np.asarray(row * self._columns + column)
+        cells = (points_px / self._cell_px).astype(np.int64)
+        np.maximum(cells, 0, out=cells)
+        np.minimum(cells, [self._columns - 1, len(self.presence) - 1], out=cells)
+        return np.asarray(cells[:, 1] * self._columns + cells[:, 0])
 
     def result(self) -> Heatmap:
         """Presence and flow so far."""

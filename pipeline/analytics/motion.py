@@ -12,11 +12,11 @@ from pipeline.analytics.episodes import Episodes, Turn
 from pipeline.analytics.event_maker import EventMaker
 from pipeline.analytics.geometry import Placement
 from pipeline.analytics.objects import ObjectTable
-from pipeline.analytics.speeds import Speeds
+from pipeline.analytics.speeds import KMH, Speeds
 from pipeline.analytics.sudden_stops import SuddenStops
 from pipeline.analytics.view import View
 from pipeline.analytics.zones import Zones
-from pipeline.core.arrays import BoolArray, Float64Array
+from pipeline.core.arrays import BoolArray, Float64Array, IntArray
 from pipeline.core.errors import ConfigError
 from pipeline.core.event import Event, EventKind, Value
 
@@ -102,11 +102,13 @@ class Motion:
         in_world = self._rules.ground_plane is not None
         moves, stands = (kmh if in_world else heights * shape_hw[0] for kmh, heights in (_MOVES, _STANDS))
         self._min_speed = _each(m.min_speed or moves for m in self._motions)
-        self._stop_speed = _each(m.stopped_speed or stands for m in self._motions)
+        stop_speed = _each(m.stopped_speed or stands for m in self._motions)
         # No speed is below -1: a zone without stopped_s has no stand.
-        self._stand_speed = np.where([m.stopped_s is None for m in self._motions], -1.0, self._stop_speed)
+        self._stand_speed = np.where([m.stopped_s is None for m in self._motions], -1.0, stop_speed)
         directions = [self._direction(m.direction, name) for name, m in zip(self._names, self._motions, strict=True)]
-        self._directions = np.array(directions, np.float64).reshape(-1, 2)
+        # In the unit of speeds, so that a velocity's share along the right way compares with its speed.
+        self._directions = np.array(directions, np.float64).reshape(-1, 2) * (KMH if in_world else 1.0)
+        self._stops.place(stop_speed)
 
     def update(self, view: View) -> list[Event]:
         """Take the next frame; what happened at it."""
@@ -116,11 +118,12 @@ class Motion:
         if not self._motions:
             return []
         ended = self._episodes.leave(view, self._objects.last_s)
-        self._stops.meet(view)
-        speed = self.speeds.speed[view.slot][:, None]
         inside = self._zones.inside[view.slot][:, self._watched]
-        turns = self._episodes.update(view, *self._conditions(view, speed, inside), speed)
-        stops = self._stops.update(view, speed, inside, self._stop_speed)
+        rows = np.flatnonzero(inside.any(axis=1) | self._episodes.busy(view.slot))
+        speed = self.speeds.speed[view.slot[rows]][:, None]
+        on, off = self._conditions(view.slot[rows], speed, inside[rows])
+        turns = self._episodes.update(view, rows, on, off, speed)
+        stops = self._stops.update(view, self.speeds.speed, inside)
         return [
             *(self._event(turn, view) for turn in (*ended, *turns)),
             *(self._sudden_stop(slot, column, peak, view) for slot, column, peak in stops),
@@ -133,22 +136,29 @@ class Motion:
             return []
         return [self._event(turn, view) for turn in self._episodes.finish(self._objects.last_s)]
 
-    def _conditions(self, view: View, speed: Float64Array, inside: BoolArray) -> tuple[BoolArray, BoolArray]:
-        """What is true and what is false of each object, (m, kinds x watched zones); of unknown speeds, neither."""
-        velocity = self.speeds.velocity[view.slot]
-        length = np.maximum(np.hypot(velocity[:, 0], velocity[:, 1]), 1e-9)
-        angle_cos = velocity / length[:, None] @ self._directions.T
-        wrong = (speed >= self._min_speed) & (angle_cos <= self._wrong_cos)
-        right = (speed < _EASE * self._min_speed) | (angle_cos > self._over_cos)
-        on = np.stack([speed > self._max_speed, wrong, speed < self._stand_speed], axis=1)
-        off = np.stack([speed < _EASE * self._max_speed, right, speed > self._stand_speed / _EASE], axis=1)
-        here, columns = inside[:, None], (len(view.slot), self._episodes.columns)
-        return (on & here).reshape(columns), (off | ~here).reshape(columns)
+    def _conditions(self, slots: IntArray, speed: Float64Array, inside: BoolArray) -> tuple[BoolArray, BoolArray]:
+        """What is true and what is false of some objects, (k, kinds x watched zones); of unknown speeds, neither."""
+        along = self.speeds.velocity[slots] @ self._directions.T
+        on = np.empty((len(slots), len(_KINDS), len(self._watched)), bool)
+        off = np.empty_like(on)
+        np.greater(speed, self._max_speed, out=on[:, 0])
+        np.less(speed, _EASE * self._max_speed, out=off[:, 0])
+        np.less_equal(along, self._wrong_cos * speed, out=on[:, 1])
+        on[:, 1] &= speed >= self._min_speed
+        np.greater(along, self._over_cos * speed, out=off[:, 1])
+        off[:, 1] |= speed < _EASE * self._min_speed
+        np.less(speed, self._stand_speed, out=on[:, 2])
+        np.greater(speed, self._stand_speed / _EASE, out=off[:, 2])
+        here = inside[:, None]
+        on &= here
+        off |= ~here
+        flat = len(slots), self._episodes.columns
+        return on.reshape(flat), off.reshape(flat)
 
     def _direction(self, points: tuple[Point, Point] | None, name: str) -> Float64Array:
-        """Unit vector of the right way, in metres with a ground plane; zeros, which nothing is against, without one."""
+        """Unit vector of the right way, in metres with a ground plane; nan, which nothing is against, if not asked."""
         if points is None:
-            return np.zeros(2)
+            return np.full(2, np.nan)
         ends = self._placement.px(points, name)
         if self.speeds.plane is not None:
             ends = self.speeds.plane.to_world(ends)

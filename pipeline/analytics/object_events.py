@@ -67,13 +67,14 @@ class ObjectEvents:
         if not self._rules.objects:
             return []
         self._view = view
-        events = self._ended(view.gone)
+        events = self._ended(view.gone) if len(view.gone) else []
         if view.capacity > len(self._here):
             for name in ("_sightings", "_predicted", "_path", "_here"):
                 setattr(self, name, grown(getattr(self, name), view.capacity))
-        for of_slot in (self._sightings, self._predicted, self._path):
-            of_slot[view.born] = 0
-        self._here[view.born] = True
+        if len(view.born):
+            for of_slot in (self._sightings, self._predicted, self._path):
+                of_slot[view.born] = 0
+            self._here[view.born] = True
         self._sightings[view.slot] += 1
         self._predicted[view.slot] += view.predicted
         self._walk(view)
@@ -88,11 +89,12 @@ class ObjectEvents:
         rows = self._steps.take(view, self._least_px)
         if not len(rows):
             return
-        slots, to = view.slot[rows], view.anchor[rows]
-        start = self._steps.from_px[slots]
+        slots = view.slot[rows]
+        ends = np.concatenate([self._steps.from_px[slots], view.anchor[rows]])
         if self._plane is not None:
-            start, to = self._plane.to_world(start), self._plane.to_world(to)
-        length = np.hypot(*(to - start).T)
+            ends = self._plane.to_world(ends)
+        way = ends[len(rows) :] - ends[: len(rows)]
+        length = np.hypot(way[:, 0], way[:, 1])
         self._path[slots] += np.where(np.isfinite(length), length, 0.0)
         self._steps.end(view, rows)
 

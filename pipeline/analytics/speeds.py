@@ -12,7 +12,7 @@ from pipeline.analytics.view import View
 from pipeline.core.arrays import BoolArray
 
 _SAMPLES = 32
-"""Points kept of each object; at higher frame rates than the window has room for, some frames are left out."""
+"""Frames kept; at higher frame rates than the window has room for, some are left out."""
 
 _EDGE = 0.005
 """A box so close to an edge of the picture (share of the diagonal) is cut off: its anchor says nothing of motion."""
@@ -43,15 +43,18 @@ class Speeds:
         self._placement = Placement(rules.units)
         self._window_s = rules.speed_window_s
         self._spacing_s = rules.speed_window_s / _SAMPLES
-        self._edge_px = 0.0
+        # A box that ends beyond them is cut by the picture where it matters for the anchor.
+        self._least = self._most = np.zeros(4)
         self.unit = "px/s" if rules.ground_plane is None else "km/h"
         self.plane: GroundPlane | None = None
         self.velocity = np.zeros((0, 2))
         self.speed = np.zeros(0)
-        self._times = np.zeros((0, _SAMPLES))
-        self._places = np.zeros((0, _SAMPLES, 2))
-        self._next = np.zeros(0, np.int64)
+        # A ring of frames: their times and, by slot, whether the frame tells the object's place, and the place.
         self._newest_s = np.zeros(0)
+        self._next = 0
+        self._times = np.full(_SAMPLES, -np.inf)
+        self._told = np.zeros((_SAMPLES, 0))
+        self._places = np.zeros((_SAMPLES, 0, 2))
 
     def place(self, shape_hw: tuple[int, int]) -> None:
         """The size of the picture is known, or has changed: places seen before do not count any more.
@@ -62,38 +65,35 @@ class Speeds:
         config = self._rules.ground_plane
         self._placement.move_to(shape_hw)
         self.plane = None if config is None else GroundPlane(config, self._placement.px(config.image, "ground_plane"))
-        self._edge_px = _EDGE * float(np.hypot(*shape_hw))
+        height, width = shape_hw
+        edge = _EDGE * float(np.hypot(height, width))
+        top = -np.inf if self._rules.anchor == "bottom_center" else edge
+        bottom = np.inf if self._rules.anchor == "top_center" else height - edge
+        self._least = np.array([edge, top, -np.inf, -np.inf])
+        self._most = np.array([np.inf, np.inf, width - edge, bottom])
         self._times[:] = -np.inf
-        self._newest_s[:] = -np.inf
 
     def update(self, view: View) -> None:
         """Take the places of the next frame."""
         self._make_room(view)
-        slots, now = view.slot, view.time_s
-        places = view.anchor if self.plane is None else self.plane.to_world(view.anchor)
-        tells = ~view.predicted & self._whole(view) & (now - self._newest_s[slots] >= self._spacing_s)
+        now = view.time_s
+        if now - self._times[self._next - 1] >= self._spacing_s:
+            self._keep(view)
+        # Sums over the frames within the window, of all objects at once: weights by frame x what frames tell.
+        ages = self._times - now
+        within = ages >= -self._window_s - 1e-9
+        ages = np.where(within, ages, 0.0)
+        of_frame = np.stack([within, ages, ages * ages])
+        n, t, tt = of_frame @ self._told
+        x, tx = (of_frame[:2] @ self._places.reshape(_SAMPLES, -1)).reshape(2, -1, 2)
+        n = np.maximum(n, 1.0)
+        oldest = (self._told * ages[:, None]).min(axis=0)
+        known = self._newest_s - now - oldest >= self._window_s / 2 - 1e-9
+        spread = np.where(known, tt - t * t / n, np.nan)
+        self.velocity = (tx - x * (t / n)[:, None]) / spread[:, None]
+        self.speed = np.hypot(self.velocity[:, 0], self.velocity[:, 1])
         if self.plane is not None:
-            tells &= np.isfinite(places[:, 0])
-        keep = slots[tells]
-        at = self._next[keep]
-        self._times[keep, at] = now
-        self._places[keep, at] = places[tells]
-        self._next[keep] = (at + 1) % _SAMPLES
-        self._newest_s[keep] = now
-
-        # Times before now, 0 where there is no place within the window.
-        times = self._times[slots] - now
-        within = times >= -self._window_s - 1e-9
-        times = np.where(within, times, 0.0)
-        n = np.maximum(within.sum(axis=1), 1)
-        known = self._newest_s[slots] - now - times.min(axis=1) >= self._window_s / 2 - 1e-9
-        times -= (times.sum(axis=1) / n)[:, None]
-        times *= within
-        spread = np.where(known, np.einsum("ms,ms->m", times, times), np.nan)
-        velocity = np.einsum("ms,msc->mc", times, self._places[slots]) / spread[:, None]
-        self.velocity[slots] = velocity
-        speed = np.hypot(velocity[:, 0], velocity[:, 1])
-        self.speed[slots] = speed if self.plane is None else speed * KMH
+            self.speed *= KMH
 
     def notes(self, view: View) -> dict[int, str]:
         """Speeds in words by track id, for pictures; of objects on a ground plane, as px/s tell nobody much."""
@@ -106,21 +106,29 @@ class Speeds:
 
     def _make_room(self, view: View) -> None:
         if view.capacity > len(self.speed):
-            for name in ("velocity", "speed", "_times", "_places", "_next", "_newest_s"):
-                setattr(self, name, grown(getattr(self, name), view.capacity))
+            self._told = grown(self._told.T, view.capacity).T.copy()
+            self._newest_s = grown(self._newest_s, view.capacity)
+            self._places = grown(self._places.transpose(1, 0, 2), view.capacity).transpose(1, 0, 2).copy()
         if len(view.born):
-            self.velocity[view.born] = np.nan
-            self.speed[view.born] = np.nan
-            self._times[view.born] = -np.inf
             self._newest_s[view.born] = -np.inf
+            self._told[:, view.born] = 0
+            self._places[:, view.born] = 0
+
+    def _keep(self, view: View) -> None:
+        """Put the frame into the ring, in the place of the oldest."""
+        places = view.anchor if self.plane is None else self.plane.to_world(view.anchor)
+        tells = self._whole(view) & ~view.predicted
+        if self.plane is not None:
+            tells &= np.isfinite(places[:, 0])
+        self._times[self._next] = view.time_s
+        self._told[self._next] = self._places[self._next] = 0
+        slots = view.slot[tells]
+        self._newest_s[slots] = view.time_s
+        self._told[self._next, slots] = 1
+        self._places[self._next, slots] = places[tells]
+        self._next = (self._next + 1) % _SAMPLES
 
     def _whole(self, view: View) -> BoolArray:
         """Whose anchor is where the object ends, not where the picture does."""
-        height, width = view.shape_hw
-        edge, box = self._edge_px, view.xyxy
-        whole: BoolArray = (box[:, 0] > edge) & (box[:, 2] < width - edge)
-        if self._rules.anchor != "bottom_center":
-            whole &= box[:, 1] > edge
-        if self._rules.anchor != "top_center":
-            whole &= box[:, 3] < height - edge
-        return whole
+        box = view.xyxy
+        return np.asarray(((box > self._least) & (box < self._most)).all(axis=1))

@@ -35,7 +35,8 @@ class Steps:
         if len(view.born):
             self.end(view, np.flatnonzero(np.isin(view.slot, view.born)))
         off = view.anchor - self.from_px[view.slot]
-        return np.flatnonzero(np.einsum("mc,mc->m", off, off) >= least_px**2)
+        off *= off
+        return np.asarray((off[:, 0] + off[:, 1] >= least_px**2).nonzero()[0])
 
     def end(self, view: View, rows: IntArray) -> None:
         """End the steps of these rows where their objects are now."""

@@ -8,6 +8,9 @@ from pipeline.analytics.objects import grown
 from pipeline.analytics.view import View
 from pipeline.core.arrays import BoolArray, Float64Array
 
+_SAMPLES = 64
+"""Speeds kept of each object."""
+
 
 class SuddenStops:
     """Tells once of every object that was fast and stands a moment later, by slot and zone.
@@ -20,50 +23,56 @@ class SuddenStops:
     def __init__(self, from_speed: Float64Array, within_s: Float64Array) -> None:
         self._from_speed = from_speed
         self._within_s = within_s
-        n = len(from_speed)
-        self._fast_s = np.zeros((0, n))
-        # The highest speed in a stretch of within_s, and in the stretch before it.
-        self._peak = np.zeros((0, n))
-        self._peak_before = np.zeros((0, n))
-        self._stretch_s = np.zeros((0, n))
+        self._stand_speed = np.zeros(len(from_speed))
+        self._spacing_s = within_s.max(initial=0.0) / _SAMPLES
+        # A ring of frames: their times, and the speeds by slot.
+        self._next = 0
+        self._times = np.full(_SAMPLES, -np.inf)
+        self._speeds = np.zeros((_SAMPLES, 0))
+        self._slow = np.zeros((0, len(from_speed)), bool)
+        self._told_s = np.zeros((0, len(from_speed)))
 
-    def meet(self, view: View) -> None:
-        """Make room for the objects that come."""
-        if view.capacity > len(self._peak):
-            for name in ("_fast_s", "_peak", "_peak_before", "_stretch_s"):
-                setattr(self, name, grown(getattr(self, name), view.capacity))
-        if len(view.born):
-            self._fast_s[view.born] = -np.inf
-            self._stretch_s[view.born] = -np.inf
+    def place(self, stand_speed: Float64Array) -> None:
+        """Slower stands, float64 (zones,): it may depend on the size of the picture."""
+        self._stand_speed = stand_speed
 
-    def update(
-        self, view: View, speed: Float64Array, inside: BoolArray, stand: Float64Array
-    ) -> list[tuple[int, int, float]]:
+    def update(self, view: View, speed: Float64Array, inside: BoolArray) -> list[tuple[int, int, float]]:
         """Take the speeds at the next frame.
 
         Args:
             view: the frame.
-            speed: float64 (m, 1), nan where unknown.
+            speed: float64 (capacity,), by slot; nan where unknown.
             inside: bool (m, zones): who is in which zone.
-            stand: float64 (zones,): slower stands.
 
         Returns:
-            Of each stop: slot, zone, the highest speed within twice the moment before.
+            Of each stop: slot, zone, the highest speed within the moment before.
         """
-        slots, now = view.slot, view.time_s
-        fast = speed >= self._from_speed
-        fast_s = self._fast_s[slots]
-        if fast.any():
-            peak, over = self._peak[slots], now - self._stretch_s[slots] > self._within_s
-            lately = now - fast_s <= self._within_s
-            self._peak_before[slots] = np.where(fast & over, np.where(lately, peak, 0.0), self._peak_before[slots])
-            self._peak[slots] = np.where(fast, np.where(over, speed, np.maximum(speed, peak)), peak)
-            self._stretch_s[slots] = np.where(over & fast, now, self._stretch_s[slots])
-            self._fast_s[slots] = fast_s = np.where(fast, now, fast_s)
-        stops = inside & (speed < stand) & (now - fast_s <= self._within_s)
+        self._keep(view, speed)
+        slots = view.slot
+        now_speed = speed[slots][:, None]
+        was_slow = self._slow[slots]
+        slow = now_speed < self._stand_speed
+        self._slow[slots] = slow | (was_slow & np.isnan(now_speed))
         told = []
-        for row, zone in np.argwhere(stops).tolist():
+        for row, zone in np.argwhere(slow & ~was_slow & inside).tolist():
             slot = int(slots[row])
-            self._fast_s[slot, zone] = -np.inf
-            told.append((slot, zone, float(max(self._peak[slot, zone], self._peak_before[slot, zone]))))
+            since_s = max(view.time_s - self._within_s[zone], self._told_s[slot, zone])
+            peak = np.nanmax(self._speeds[self._times >= since_s, slot], initial=0.0)
+            if peak >= self._from_speed[zone]:
+                self._told_s[slot, zone] = view.time_s
+                told.append((slot, zone, float(peak)))
         return told
+
+    def _keep(self, view: View, speed: Float64Array) -> None:
+        if view.capacity > len(self._slow):
+            self._speeds = grown(self._speeds.T, view.capacity).T.copy()
+            self._slow = grown(self._slow, view.capacity)
+            self._told_s = grown(self._told_s, view.capacity)
+        if len(view.born):
+            self._speeds[:, view.born] = np.nan
+            self._slow[view.born] = True
+            self._told_s[view.born] = -np.inf
+        if view.time_s - self._times[self._next - 1] >= self._spacing_s:
+            self._times[self._next] = view.time_s
+            self._speeds[self._next] = speed
+            self._next = (self._next + 1) % _SAMPLES
