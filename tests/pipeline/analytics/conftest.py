@@ -179,7 +179,7 @@ class WatchedZones:
 
     def at(self, time_s: float, places: Mapping[int, tuple[float, float]], class_id: int = 0) -> list[Event]:
         """The next frame: bottom centres by id (px). What happened at it."""
-        tracks = self.make_tracks(list(places), list(places.values()), class_id)
+        tracks = self.make_tracks(list(places), list(places.values()), class_id) if places else Tracks.empty()
         return self.see(self.make_frame(self.n_frames, time_s, self.shape_hw), tracks, time_s)
 
     def see(self, frame: Frame, tracks: Tracks, time_s: float) -> list[Event]:

@@ -40,8 +40,9 @@ def random_polygons(shape_hw: tuple[int, int]) -> list[tuple[tuple[float, float]
 def brute_force(footage: object, polygons: list[tuple[tuple[float, float], ...]]) -> list[list[Stay]]:
     """Stays by polygon, object by object and sighting by sighting.
 
-    In from the first sighting inside. Out at a sighting farther than the band outside, or at a frame without the object
-    that comes more than the grace time after its last sighting; the last sighting inside is the end. A point on an edge
+    In from the first sighting inside. Out at the third sighting in a row that is farther than the band outside, at one
+    farther than twice the band, or at a frame without the object that comes more than the grace time after its last
+    sighting; the last sighting inside is the end. A point on an edge
     lies in what is to the right of it, on a level edge in what is below.
     """
     times: list[float] = []
@@ -60,24 +61,24 @@ def brute_force(footage: object, polygons: list[tuple[tuple[float, float], ...]]
             xy = where[track_id]
             inside = shapely.contains_xy(polygon, xy[:, 0] + 1e-6, xy[:, 1] + 1e-9)
             if inside.any():
-                far = np.zeros(len(xy), bool)
-                far[~inside] = shapely.distance(polygon, shapely.points(xy[~inside])) > BAND_PX
+                away_px = np.zeros(len(xy))
+                away_px[~inside] = shapely.distance(polygon, shapely.points(xy[~inside]))
                 numbers = [number for number, _, _ in steps]
-                stays += [(track_id, *stay) for stay in _stays(times, numbers, inside.tolist(), far.tolist())]
+                stays += [(track_id, *stay) for stay in _stays(times, numbers, inside.tolist(), away_px.tolist())]
         found.append(stays)
     return found
 
 
 def _stays(
-    times: list[float], numbers: list[int], inside: list[bool], far: list[bool]
+    times: list[float], numbers: list[int], inside: list[bool], away_px: list[float]
 ) -> Iterator[tuple[float, float]]:
     enter_s = last_in_s = seen_s = None
-    for number, is_in, is_far in zip(numbers, inside, far, strict=True):
-        if enter_s is not None:
-            missed = times[number - 1] if times[number - 1] != seen_s else seen_s
-            if is_far or missed - seen_s > GRACE_S:
-                yield enter_s, last_in_s
-                enter_s = None
+    n_far = 0
+    for number, is_in, px in zip(numbers, inside, away_px, strict=True):
+        n_far = n_far + 1 if px > BAND_PX else 0
+        if enter_s is not None and (times[number - 1] - seen_s > GRACE_S or n_far == 3 or px > 2 * BAND_PX):
+            yield enter_s, last_in_s
+            enter_s = None
         if is_in:
             last_in_s = times[number]
             enter_s = last_in_s if enter_s is None else enter_s
