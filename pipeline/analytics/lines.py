@@ -16,8 +16,8 @@ from pipeline.core.arrays import BoolArray, Float64Array, IntArray
 from pipeline.core.class_names import class_ids
 from pipeline.core.event import Event, EventKind
 
-SETTLED = 3
-"""Sightings in a row beyond the band that put an object on a side."""
+SETTLED_S = 0.05
+"""Sightings beyond the band, one after the other, put an object on a side once they span this time (s)."""
 
 SideArray = NDArray[np.int8]
 
@@ -29,10 +29,11 @@ class Lines:
     """Counts the crossings of all lines of a source.
 
     An object is on a side of a line once its anchor point was farther than the band from the (endless) line on that
-    side in three sightings in a row, or once it is farther than twice the band. When it has changed sides and its path
-    met the line between its two ends an odd number of times since it was last beyond the band on the side it left, that
-    is one crossing, at the time of the last meeting. The path goes straight from sighting to sighting, also across a
-    gap. Who walks round an end changes sides without a crossing, and who appears has crossed nothing.
+    side for 0.05 s, in two sightings or more and all between them, or once it is farther than twice the band. When it
+    has changed sides and its path met the line between its two ends an odd number of times since it was last beyond the
+    band on the side it left, that is one crossing, at the time of the last meeting. The path goes straight from
+    sighting to sighting, also across a gap. Who walks round an end changes sides without a crossing, and who appears
+    has crossed nothing.
 
     No point is ever on a line, and no path meets the end of one: every path is taken as if it lay an infinitely small
     step further right, and a far smaller one further down. So of two lines that share an end, a path between their
@@ -70,6 +71,7 @@ class Lines:
         self._quiet = np.zeros((0, n), np.int8)
         self._side = np.zeros((0, n), np.int8)
         self._run = np.zeros((0, n), np.int8)
+        self._run_s = np.zeros((0, n))
         self._odd = np.zeros((0, n), bool)
         self._met_s = np.zeros((0, n))
         self._met_ns = np.zeros((0, n), np.int64)
@@ -114,7 +116,18 @@ class Lines:
 
     def _make_room(self, view: View) -> None:
         if view.capacity > len(self._last_s):
-            for name in ("_last_xy", "_last_s", "_last_ns", "_quiet", "_side", "_run", "_odd", "_met_s", "_met_ns"):
+            for name in (
+                "_last_xy",
+                "_last_s",
+                "_last_ns",
+                "_quiet",
+                "_side",
+                "_run",
+                "_run_s",
+                "_odd",
+                "_met_s",
+                "_met_ns",
+            ):
                 setattr(self, name, grown(getattr(self, name), view.capacity))
         born = view.born
         if len(born):
@@ -132,11 +145,11 @@ class Lines:
         self._follow(view, rows, lines, slots, at, cross)
         sides, runs, odds = self._side.reshape(-1), self._run.reshape(-1), self._odd.reshape(-1)
         side, odd = sides[at], odds[at]
-        # How often in a row it was beyond the band on a side that is not its own: below 0 to the left.
-        run = runs[at]
-        run = np.where(run * beyond > 0, run + beyond, beyond)
-        run[beyond == side] = 0
-        changed = (np.abs(run) >= SETTLED) | ((run != 0) & (np.abs(cross) > self._far[lines]))
+        # The side beyond the band that it has been on for a while now, which is not its own, and since when.
+        run = np.where(beyond == side, 0, beyond)
+        since_s = np.where(run == runs[at], self._run_s.reshape(-1)[at], view.time_s)
+        self._run_s.reshape(-1)[at] = since_s
+        changed = (run != 0) & ((view.time_s - since_s >= SETTLED_S) | (np.abs(cross) > self._far[lines]))
         crossed = changed & odd & (side != 0)
         side[changed] = beyond[changed]
         run[changed] = 0
