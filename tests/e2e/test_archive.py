@@ -124,6 +124,8 @@ def cluster() -> Iterator[str]:
     for name, value in (("MODE", "token"), ("TOKEN", secrets.token_hex(32))):
         patch.setenv(f"RAY_AUTH_{name}", value)
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # Else it waits for half a minute at its end for work of processes that were killed.
+    patch.setenv("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "0")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
