@@ -74,7 +74,7 @@ def event_filter(args: argparse.Namespace, limit: int | None = None) -> EventFil
     return EventFilter(
         run=args.run,
         sources=tuple(args.source or ()),
-        kinds=tuple(_one_of(args.kind or (), list(EventKind), "--kind")),
+        kinds=tuple(_one_of(args.kind or (), list(map(str, EventKind)), "--kind")),
         rules=tuple(args.rule or ()),
         classes=tuple(args.class_name or ()),
         since=_time("--since", args.since),

@@ -6,7 +6,7 @@ import argparse
 
 from pipeline.cli.event_options import add_store_option, store_address
 from pipeline.core.errors import UsageError
-from pipeline.records.retention import STEP, Limits, prune_step
+from pipeline.records.retention import Limits, Pruning
 from pipeline.records.store import open_store
 
 
@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
     open_store(address).close()
     n_deleted = 0
     with open_store(address, read_only=False) as store:
-        while (n := prune_step(store, limits)) == STEP:
+        pruning = Pruning(limits)
+        while n := pruning.step(store):
             n_deleted += n
-        n_deleted += n
     print(f"deleted {n_deleted} event{'' if n_deleted == 1 else 's'}")
     return 0

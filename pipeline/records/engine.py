@@ -26,8 +26,8 @@ class Engine(Protocol):
     def rows(self, sql: str, arguments: Sequence[Cell] = ()) -> Iterator[Row]:
         """The rows of a query, in memory that does not grow with them."""
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """All or nothing. Only one transaction writes at a time."""
+    def transaction(self, *, alone: bool = False) -> AbstractContextManager[None]:
+        """All or nothing. `alone`: no other such transaction goes on at the same time."""
 
     def tables(self) -> set[str]:
         """Names of all tables there are."""

@@ -37,7 +37,7 @@ def migrate(engine: Engine, name: str, steps: Sequence[Step] = STEPS) -> None:
     refuse_newer(version, name, steps)
     if version:
         engine.keep_copy(f".v{version}.bak")
-    with engine.transaction():
+    with engine.transaction(alone=True):
         # Another process may have done it while this one waited for its turn.
         version = stored_version(engine, name)
         if version == 0:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SCHEMA = "tracklight"
 CONNECT_TIMEOUT_S = 3
 _LOCK = 0x7472_6B6C
-"""Key of the advisory lock under which one connection writes."""
+"""Key of the advisory lock under which tables are made and changed."""
 _SETTINGS = {
     "connect_timeout": CONNECT_TIMEOUT_S,
     "application_name": "tracklight",
@@ -57,7 +57,7 @@ class PostgresEngine:
             if read_only:
                 self.run("SET default_transaction_read_only TO on")
             elif not list(self.rows("SELECT 1 FROM pg_namespace WHERE nspname = ?", (SCHEMA,))):
-                with self.transaction():
+                with self.transaction(alone=True):
                     self.run(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
             self.run(f"SET search_path TO {SCHEMA}")
             self.run("SET TIME ZONE 'UTC'")
@@ -82,10 +82,11 @@ class PostgresEngine:
             yield from cursor.execute(_marked(sql), arguments or None)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, alone: bool = False) -> Iterator[None]:
         """As in Engine."""
         with self._failures(), self._connection.transaction():
-            self.run(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            if alone:
+                self.run(f"SELECT pg_advisory_xact_lock({_LOCK})")
             yield
 
     def tables(self) -> set[str]:
@@ -93,10 +94,10 @@ class PostgresEngine:
         return {str(n) for (n,) in self.rows("SELECT tablename FROM pg_tables WHERE schemaname = ?", (SCHEMA,))}
 
     def size_bytes(self) -> int:
-        """As in Engine."""
-        sql = "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-        (row,) = self.rows(f"{sql} WHERE n.nspname = ? AND c.relkind = 'r'", (SCHEMA,))
-        return int(row[0] or 0)
+        """As in Engine: the rows there are, since the space of deleted ones comes back when the server likes."""
+        tables = ("events", "heatmaps", "summaries", "sources", "runs")
+        sums = (row for name in tables for row in self.rows(f"SELECT sum(pg_column_size(t)) FROM {name} t"))
+        return sum(int(row[0] or 0) for row in sums)
 
     def keep_copy(self, ending: str) -> str:
         """As in Engine: pg_dump is the way to copy a database."""

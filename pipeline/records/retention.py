@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,43 @@ class Limits:
     max_mb: float | None = None
 
 
+class Pruning:
+    """One pass that deletes what the limits do not allow, a step at a time.
+
+    Args:
+        limits: what to keep.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._began = datetime.now(UTC)
+        self._n_beyond: int | None = None
+
+    def step(self, store: Store) -> int:
+        """Delete at most `STEP` events with their pictures; how many. 0: the pass is over. Raises StoreError."""
+        n_deleted = self._step(store)
+        if n_deleted:
+            store.engine.give_back_space()
+        return n_deleted
+
+    def _step(self, store: Store) -> int:
+        limits = self._limits
+        if limits.days is not None:
+            bound = utc_text(self._began - timedelta(days=limits.days))
+            n_deleted = _delete(store, f"WHERE {_AGE} < ?", (bound,), STEP)
+            if n_deleted:
+                return n_deleted
+            _delete_empty_runs(store, bound)
+        if limits.max_mb is not None:
+            # Worked out once: a database frees the space of deleted rows later, if at all.
+            if self._n_beyond is None:
+                self._n_beyond = _count_beyond(store, limits.max_mb * 1e6)
+            n_deleted = _delete(store, "", (), min(self._n_beyond, STEP)) if self._n_beyond else 0
+            self._n_beyond -= n_deleted
+            return n_deleted
+        return 0
+
+
 class Retention:
     """Applies limits at its first step and hourly after that.
 
@@ -46,49 +84,26 @@ class Retention:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._pass: Pruning | None = None
         self._due_at = 0.0
 
-    def step(self, store: Store) -> int:
-        """Delete at most `STEP` events if something is due; how many were deleted. Raises StoreError."""
+    def step(self, store: Store) -> None:
+        """Delete a bounded number of events if something is due. Raises StoreError."""
         if time.monotonic() < self._due_at:
-            return 0
-        n_deleted = prune_step(store, self._limits)
-        if n_deleted < STEP:
+            return
+        self._pass = self._pass or Pruning(self._limits)
+        if not self._pass.step(store):
+            self._pass = None
             self._due_at = time.monotonic() + EVERY_S
-        return n_deleted
 
 
-def prune_step(store: Store, limits: Limits) -> int:
-    """Delete at most `STEP` events that a limit does not allow, with their snapshots, and old runs without events.
-
-    Returns:
-        Events deleted; fewer than `STEP` means that no more are to be deleted.
-
-    Raises:
-        StoreError: the database fails.
-    """
-    n_deleted = 0
-    if limits.days is not None:
-        bound = utc_text(datetime.now(UTC) - timedelta(days=limits.days))
-        n_deleted = _delete(store, f"WHERE {_AGE} < ?", (bound,))
-        _delete_empty_runs(store, bound)
-    if n_deleted < STEP and limits.max_mb is not None:
-        n_deleted += _delete_beyond(store, limits.max_mb * 1e6)
-    if n_deleted:
-        store.engine.give_back_space()
-    return n_deleted
-
-
-def _delete_beyond(store: Store, max_bytes: float) -> int:
-    """Delete the share of the oldest events by which the store is too large."""
+def _count_beyond(store: Store, max_bytes: float) -> int:
+    """How many of the oldest events are to go: the share by which rows and pictures take too much."""
     used = store.engine.size_bytes() + _snapshot_bytes(store)
-    (row,) = store.engine.rows("SELECT count(*) FROM events")
-    n_events = int(row[0] or 0)
-    if used <= max_bytes or not n_events:
+    if used <= max_bytes:
         return 0
-    # Pages are freed only when all their rows are gone, so by the size alone too much would be deleted at once.
-    n_beyond = max(int(n_events * (1 - max_bytes / used)), 1)
-    return _delete(store, "", (), min(n_beyond, STEP))
+    (row,) = store.engine.rows("SELECT count(*) FROM events")
+    return math.ceil(int(row[0] or 0) * (1 - max_bytes / used))
 
 
 def _snapshot_bytes(store: Store) -> int:
@@ -96,7 +111,7 @@ def _snapshot_bytes(store: Store) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.jpg")) if folder.is_dir() else 0
 
 
-def _delete(store: Store, condition: str, arguments: tuple[Cell, ...], n: int = STEP) -> int:
+def _delete(store: Store, condition: str, arguments: tuple[Cell, ...], n: int) -> int:
     sql = (
         f"SELECT e.run_id, e.event_id, e.snapshot {_JOINED} {condition} ORDER BY {_AGE}, e.start_s, e.event_id LIMIT ?"
     )

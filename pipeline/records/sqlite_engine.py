@@ -49,10 +49,7 @@ class SqliteEngine:
     def _connect(self, read_only: bool) -> sqlite3.Connection:
         if not read_only:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-        mode = "ro" if read_only else "rwc"
-        if read_only and not os.access(self._path.parent, os.W_OK) and not Path(f"{self._path}-wal").exists():
-            # On a medium that cannot be written SQLite has no place for the log's index, and nobody writes either.
-            mode = "ro&immutable=1"
+        mode = self._reading_mode() if read_only else "rwc"
         connection = sqlite3.connect(
             f"file:{quote(str(self._path))}?mode={mode}",
             uri=True,
@@ -67,15 +64,22 @@ class SqliteEngine:
             raise
         return connection
 
+    def _reading_mode(self) -> str:
+        if os.access(self._path, os.W_OK) and os.access(self._path.parent, os.W_OK):
+            # A reader that may not write would leave the files of the log behind.
+            return "rw"
+        # On a medium that cannot be written SQLite has no place for the log's index, and nobody writes either.
+        return "ro" if Path(f"{self._path}-wal").exists() else "ro&immutable=1"
+
     @staticmethod
     def _set_up(connection: sqlite3.Connection, read_only: bool) -> None:
+        # With the log a killed process loses nothing this way; a power failure may take the last commits, no more.
+        connection.execute("PRAGMA synchronous = NORMAL")
         if read_only:
             connection.execute("PRAGMA query_only = ON")
         # Only a file that is still empty is set up: another program's database stays as it is.
         (n_tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if n_tables or read_only:
-            # With the log a killed process loses nothing this way; a power failure may take the last commits, no more.
-            connection.execute("PRAGMA synchronous = NORMAL")
             return
         # Two that open a new file at once: changing to the log does not wait for the other one by itself.
         give_up = time.monotonic() + BUSY_TIMEOUT_S
@@ -88,7 +92,6 @@ class SqliteEngine:
                 if "locked" not in str(error) or time.monotonic() > give_up:
                     raise
                 time.sleep(0.01)
-        connection.execute("PRAGMA synchronous = NORMAL")
 
     def run(self, sql: str, arguments: Sequence[Cell] = ()) -> int:
         """As in Engine."""
@@ -106,8 +109,8 @@ class SqliteEngine:
             yield from self._connection.execute(sql, arguments)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """As in Engine."""
+    def transaction(self, *, alone: bool = False) -> Iterator[None]:
+        """As in Engine; in a file every transaction that writes is alone."""
         self.run("BEGIN IMMEDIATE")
         try:
             yield
@@ -141,8 +144,9 @@ class SqliteEngine:
 
     def give_back_space(self) -> None:
         """As in Engine."""
-        for _ in self.rows(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})"):
-            pass
+        # A script runs a statement to its end; a cursor stops at the first page.
+        with self._failures():
+            self._connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK})")
 
     def is_gone(self) -> bool:
         """As in Engine: a file without a name takes writes without a complaint."""

@@ -27,7 +27,7 @@ HEARTBEAT_S = 1.0
 LONGEST_PAUSE_S = 5.0
 """Between two attempts to reach a store that has vanished."""
 CLOSE_S = 5.0
-"""How long the end of a run may wait for the store."""
+"""How long the end of a run waits for a store that takes nothing."""
 STUCK_S = 10.0
 """A statement that takes longer is broken off: the server has stopped answering."""
 _BATCH = 2000
@@ -87,9 +87,7 @@ class StoreWriter:
                 # The oldest: what happens now is what somebody may still act on.
                 del self._spool[next(iter(self._spool))]
                 self._counters["dropped"] += 1
-            busy_since = self._busy_since
-        if busy_since is not None and time.monotonic() - busy_since > STUCK_S:
-            self._interrupt()
+        self._interrupt_if_stuck(STUCK_S)
 
     def put_source(self, source: StoredSource) -> None:
         """How things stand with a source; written with the next sign of life."""
@@ -99,15 +97,14 @@ class StoreWriter:
             self._sources[source.source_id] = source
 
     def close(self) -> None:
-        """Write what waits, for a few seconds; the rest goes to a file that a warning names. Idempotent."""
+        """Write what waits, as long as the store takes it; the rest goes to a file that a warning names. Idempotent."""
         if self._closing.is_set():
             return
         self._closing.set()
         if self._thread.ident is not None:
-            self._thread.join(CLOSE_S)
-            if self._thread.is_alive():
-                self._interrupt()
-                self._thread.join()
+            while self._thread.is_alive():
+                self._thread.join(0.1)
+                self._interrupt_if_stuck(CLOSE_S)
         self._keep_the_rest()
 
     def end_run(self, status: str) -> None:
@@ -207,9 +204,9 @@ class StoreWriter:
                 *(self._address, down_s, n_late, dropped),
             )
 
-    def _interrupt(self) -> None:
-        store = self._store
-        if store is not None:
+    def _interrupt_if_stuck(self, patience_s: float) -> None:
+        busy_since, store = self._busy_since, self._store
+        if busy_since is not None and store is not None and time.monotonic() - busy_since > patience_s:
             store.engine.interrupt()
 
     def _disconnect(self) -> None:

@@ -2,8 +2,8 @@
 
     python store_child.py SETTINGS.json
 
-Settings: `store`, `n_frames`, `is_live`, and `sink` (settings of the store). Each event is printed as it is handed over:
-its id and the monotonic time (s).
+Settings: `store`, `n_frames`, `is_live`, and `sink` (settings of the store). Each event is printed as it is handed
+over: its id and the monotonic time (s).
 """
 
 from __future__ import annotations
@@ -112,7 +112,11 @@ class EventfulAnalyst:
         )
 
     def _end_visit(self, frame: Frame) -> list[Event]:
-        return [] if self._visit is None else [self._event(frame, EventKind.VISIT, "zone", self._time_s(frame), self._visit)]
+        return (
+            []
+            if self._visit is None
+            else [self._event(frame, EventKind.VISIT, "zone", self._time_s(frame), self._visit)]
+        )
 
     def _event(self, frame: Frame, kind: EventKind, rule: str, end_s: float | None, begun: Event | None) -> Event:
         start_s, start_ns = (begun.start_s, begun.captured_ns) if begun else (self._time_s(frame), frame.captured_ns)
@@ -133,7 +137,9 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     settings = json.loads(open(sys.argv[1]).read())  # noqa: PTH123, SIM115
     sink = EventStoreSink(EventStoreConfig(url=settings["store"], **settings["sink"]), class_names=("person",))
-    sink.begin_run(RunFacts("child", "digest", {"gate": "rtsp://gate/1" if settings["is_live"] else "/videos/gate.mp4"}))
+    sink.begin_run(
+        RunFacts("child", "digest", {"gate": "rtsp://gate/1" if settings["is_live"] else "/videos/gate.mp4"})
+    )
     source = PacedSource(settings["n_frames"], settings["is_live"])
     runner = Runner(
         [source], NoDetector(), sinks=[SinkBinding("store", sink)], analyst_factory=lambda info: EventfulAnalyst(info)

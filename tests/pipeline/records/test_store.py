@@ -58,7 +58,9 @@ def test_an_event_comes_back_whole(store_url: str, makes: Any) -> None:
 
 def test_an_event_of_no_object_and_odd_names(store_url: str, makes: Any) -> None:
     odd = {"source_id": "größe ' \"; DROP TABLE events;-- ☃ ? %s", "rule": "%(x)s ?"}
-    record = makes.record(0.0, kind=EventKind.EMPTY, class_id=-1, class_name="", track_ids=(), box=None, values={}, **odd)
+    record = makes.record(
+        0.0, kind=EventKind.EMPTY, class_id=-1, class_name="", track_ids=(), box=None, values={}, **odd
+    )
     filled(store_url, *makes.start(source_id=odd["source_id"]), record)
     with open_store(store_url) as store:
         (found,) = store.events(EventFilter(sources=(odd["source_id"],), rules=(odd["rule"],)))
@@ -219,7 +221,8 @@ def test_a_reader_changes_nothing_and_sees_what_a_writer_adds(store_url: str, ma
 
 
 def test_many_open_a_new_store_at_once_and_write(store_url: str, makes: Any) -> None:
-    barrier, errors = threading.Barrier(4), []
+    barrier = threading.Barrier(4)
+    errors: list[StoreError] = []
 
     def fill(number: int) -> None:
         run_id = f"{RUN}{number}"
@@ -229,7 +232,7 @@ def test_many_open_a_new_store_at_once_and_write(store_url: str, makes: Any) -> 
                 store.put(makes.start(run_id))
                 for at in range(20):
                     store.put([makes.record(float(at), run_id=run_id)])
-        except Exception as error:
+        except StoreError as error:
             errors.append(error)
 
     threads = [threading.Thread(target=fill, args=(number,)) for number in range(4)]
