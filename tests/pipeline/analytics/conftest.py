@@ -89,7 +89,7 @@ def make_tracks() -> Callable[..., Tracks]:
         predicted: bool | list[bool] = False,
     ) -> Tracks:
         ids = np.asarray(ids, np.int64)
-        places = np.asarray(places, np.float64).reshape(len(ids), -1)
+        places = np.asarray(places, np.float64).reshape(len(ids), -1 if len(ids) else 4)
         if places.shape[1] == 2:
             places = np.concatenate([places - np.array([20, 80]), places + np.array([20, 0])], axis=1)
         n = len(ids)
