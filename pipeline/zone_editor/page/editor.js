@@ -116,6 +116,7 @@ function commit(details = "fresh") {
   history = history.slice(Math.max(0, position + 1 - UNDO_STEPS), position + 1);
   history.push(now);
   position = history.length - 1;
+  say("");
   check();
   render({ details });
 }
@@ -128,6 +129,7 @@ function step(by) {
   if (chosen && !itemAt(chosen)) chosen = null;
   if (chosen) chosen.corner = null;
   told = [];
+  say("");
   check();
   render();
 }
@@ -183,9 +185,13 @@ function flip() {
   commit();
 }
 
-/** What is wrong with a shape, in words; an empty text if nothing is. Crossing sides show at once, the rest is the
- * server's to say: it asks the same code as a run does. */
+/** What is wrong with a shape, in words; an empty text if nothing is. */
 function problemOf(kind, index) {
+  return plainProblem(kind, index) || told.find((problem) => problem.shape === keyOf(kind, index))?.text || "";
+}
+
+/** What can be seen to be wrong at once; the rest is the server's to say, which asks the same code as a run does. */
+function plainProblem(kind, index) {
   const item = kind === "plane" ? doc.ground_plane : doc[kind][index];
   if (kind === "zones") {
     const pair = crossing(item.polygon);
@@ -198,7 +204,7 @@ function problemOf(kind, index) {
     if ([...doc.zones, ...doc.lines].filter((other) => other.name === item.name).length > 1)
       return `The name “${item.name}” is used twice.`;
   }
-  return told.find((problem) => problem.shape === keyOf(kind, index))?.text || "";
+  return "";
 }
 
 function everyShape() {
@@ -240,7 +246,7 @@ function check() {
 
 async function save() {
   document.activeElement?.blur?.();
-  const wrong = everyShape().find((place) => problemOf(place.kind, place.index));
+  const wrong = everyShape().find((place) => plainProblem(place.kind, place.index));
   if (wrong) {
     choose(wrong.kind, wrong.index);
     render();
