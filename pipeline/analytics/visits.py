@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.analytics.config import ZoneConfig
 from pipeline.analytics.durations import Durations
 from pipeline.analytics.event_maker import EventMaker
+from pipeline.analytics.lines import SETTLED_S
 from pipeline.analytics.objects import grown
 from pipeline.analytics.occupancy import Occupancy
 from pipeline.analytics.polygons import Polygons
@@ -17,12 +18,9 @@ from pipeline.core.arrays import BoolArray, Float64Array, IntArray
 from pipeline.core.class_names import class_ids
 from pipeline.core.event import Event, EventKind
 
-FAR_SIGHTINGS = 3
-"""Sightings in a row beyond the band that end a visit."""
-
 _BY_SLOT = (
     "inside",
-    "_n_far",
+    "_far_since_s",
     "_seen_s",
     "_enter_s",
     "_enter_ns",
@@ -40,10 +38,10 @@ _BY_SLOT = (
 class Visits:
     """Stays of objects in zones, by slot and zone.
 
-    An object enters at its first sighting in the polygon. It has left once it was farther than the band outside in
-    three sightings in a row, or once it is farther than twice the band; at a frame that doesn't show it, more than the
-    grace time after its last sighting; when it is forgotten; when the source ends. In any case its visit ended at the
-    last sighting in the polygon itself.
+    An object enters at its first sighting in the polygon. It has left once it was farther than the band outside for
+    0.05 s, in two sightings or more and all between them, or once it is farther than twice the band; at a frame that
+    doesn't show it, more than the grace time after its last sighting; when it is forgotten; when the source ends. In
+    any case its visit ended at the last sighting in the polygon itself.
 
     Args:
         zones: their settings.
@@ -73,7 +71,7 @@ class Visits:
         self.begun: IntArray = np.zeros(n, np.int64)
         self.dwell = tuple(Durations() for _ in zones)
         self.inside: BoolArray = np.zeros((0, n), bool)
-        self._n_far = np.zeros((0, n), np.int8)
+        self._far_since_s = np.zeros((0, n))
         self._seen_s = np.zeros(0)
         self._enter_s = np.zeros((0, n))
         self._enter_ns = np.zeros((0, n), np.int64)
@@ -133,9 +131,10 @@ class Visits:
             return
         slot = view.slot[row]
         away_px = self._polygons.distance(view.anchor[row], zone)
-        n_far = np.where(away_px > self._band_px[zone], self._n_far[slot, zone] + 1, 0)
-        self._n_far[slot, zone] = n_far
-        left = (n_far >= FAR_SIGHTINGS) | (away_px > 2 * self._band_px[zone])
+        far = away_px > self._band_px[zone]
+        since_s = np.where(far, np.minimum(self._far_since_s[slot, zone], view.time_s), np.inf)
+        self._far_since_s[slot, zone] = since_s
+        left = (view.time_s - since_s >= SETTLED_S) | (away_px > 2 * self._band_px[zone])
         for number, of_zone in zip(slot[left].tolist(), zone[left].tolist(), strict=True):
             yield from self._leave(number, of_zone, view.frame)
 
@@ -152,7 +151,7 @@ class Visits:
             self.inside[at] = True
             self._enter_s[at], self._enter_ns[at] = view.time_s, view.captured_ns
             self._occupancy.enter(zone[new])
-        self._n_far[slot, zone] = 0
+        self._far_since_s[slot, zone] = np.inf
         self._last_in_s[slot, zone], self._last_in_ns[slot, zone] = view.time_s, view.captured_ns
         stayed_s = view.time_s - self._enter_s[slot, zone]
         begins = ~self._told[slot, zone] & (stayed_s >= self._min_visit_s[zone])

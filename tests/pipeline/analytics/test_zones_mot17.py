@@ -40,10 +40,10 @@ def random_polygons(shape_hw: tuple[int, int]) -> list[tuple[tuple[float, float]
 def brute_force(footage: object, polygons: list[tuple[tuple[float, float], ...]]) -> list[list[Stay]]:
     """Stays by polygon, object by object and sighting by sighting.
 
-    In from the first sighting inside. Out at the third sighting in a row that is farther than the band outside, at one
-    farther than twice the band, or at a frame without the object that comes more than the grace time after its last
-    sighting; the last sighting inside is the end. A point on an edge
-    lies in what is to the right of it, on a level edge in what is below.
+    In from the first sighting inside. Out at a sighting 0.05 s or more after the first of a row farther than the band
+    outside, at one farther than twice the band, or at a frame without the object that comes more than the grace time
+    after its last sighting; the last sighting inside is the end. A point on an edge lies in what is to the right of
+    it, on a level edge in what is below.
     """
     times: list[float] = []
     path: dict[int, list[tuple[int, float, float]]] = defaultdict(list)
@@ -72,17 +72,18 @@ def brute_force(footage: object, polygons: list[tuple[tuple[float, float], ...]]
 def _stays(
     times: list[float], numbers: list[int], inside: list[bool], away_px: list[float]
 ) -> Iterator[tuple[float, float]]:
-    enter_s = last_in_s = seen_s = None
-    n_far = 0
+    enter_s = last_in_s = seen_s = far_s = None
     for number, is_in, px in zip(numbers, inside, away_px, strict=True):
-        n_far = n_far + 1 if px > BAND_PX else 0
-        if enter_s is not None and (times[number - 1] - seen_s > GRACE_S or n_far == 3 or px > 2 * BAND_PX):
+        now_s = times[number]
+        far_s = (now_s if far_s is None else far_s) if px > BAND_PX else None
+        gone_far = far_s is not None and (now_s - far_s >= 0.05 or px > 2 * BAND_PX)
+        if enter_s is not None and (gone_far or times[number - 1] - seen_s > GRACE_S):
             yield enter_s, last_in_s
             enter_s = None
         if is_in:
-            last_in_s = times[number]
-            enter_s = last_in_s if enter_s is None else enter_s
-        seen_s = times[number]
+            last_in_s = now_s
+            enter_s = now_s if enter_s is None else enter_s
+        seen_s = now_s
     if enter_s is not None:
         yield enter_s, last_in_s
 
