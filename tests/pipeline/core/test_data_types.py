@@ -154,6 +154,7 @@ def test_every_error_inherits_the_tree_and_its_builtin() -> None:
         "DatasetError": ValueError,
         "SourceError": OSError,
         "SinkError": OSError,
+        "StoreError": OSError,
         "BackendError": RuntimeError,
         "TrainingError": RuntimeError,
         "StageError": RuntimeError,
