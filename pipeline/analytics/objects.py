@@ -17,7 +17,7 @@ from pipeline.core.tracks import Tracks
 _ANCHOR_DOWN = {"top_center": 0.0, "center": 0.5, "bottom_center": 1.0}
 """How far down its box an object's anchor point lies."""
 
-_BY_SLOT = ("_used", "_votes", "first_s", "first_ns", "last_s", "last_xyxy", "last_predicted", "class_id")
+_BY_SLOT = ("_used", "_now_id", "_votes", "first_s", "first_ns", "last_s", "last_xyxy", "last_predicted", "class_id")
 
 
 class ObjectTable:
@@ -50,6 +50,7 @@ class ObjectTable:
         self._free: list[int] = []
         self._leaving: IntArray = np.zeros(0, np.int64)
         self._used = np.zeros(0, bool)
+        self._now_id = np.zeros(0, np.int64)
         self._votes = np.zeros((0, 1), np.int32)
         self.first_s = np.zeros(0)
         self.first_ns = np.zeros(0, np.int64)
@@ -121,9 +122,7 @@ class ObjectTable:
         self._used[gone] = False
         self._next_forget_s = self.last_s[self._used].min(initial=time_s) + self._forget_s
         for slot in gone.tolist():
-            for number in self._track_ids[slot]:
-                if self._slot_of.get(number) == slot:
-                    del self._slot_of[number]
+            del self._slot_of[int(self._now_id[slot])]
         self._leaving = gone
         return gone
 
@@ -133,19 +132,20 @@ class ObjectTable:
         new = np.flatnonzero(slots < 0)
         new = new[np.argsort(tracks.track_id[new])]
         for row, slot in self._stitched(tracks, time_s, slots, new):
-            # An id that comes back after another has taken its place is looked at afresh.
-            del self._slot_of[self._track_ids[slot][-1]]
             number = int(tracks.track_id[row])
-            if number in self._track_ids[slot]:
-                self._track_ids[slot].remove(number)
-            self._track_ids[slot].append(number)
+            # An id that comes back after another has taken its place is looked at afresh.
+            del self._slot_of[int(self._now_id[slot])]
             self._slot_of[number] = slot
+            self._now_id[slot] = number
+            if number not in self._track_ids[slot]:
+                self._track_ids[slot].append(number)
             slots[row] = slot
         born = []
         for row in new[slots[new] < 0].tolist():
             number, class_id = int(tracks.track_id[row]), int(tracks.class_id[row])
             slot = slots[row] = self._take()
             self._slot_of[number] = slot
+            self._now_id[slot] = number
             self._track_ids[slot] = [number]
             self.first_s[slot], self.first_ns[slot] = time_s, frame.captured_ns
             self.class_id[slot] = class_id
