@@ -113,11 +113,15 @@ class Motion:
     def update(self, view: View) -> list[Event]:
         """Take the next frame; what happened at it."""
         self._view = view
-        if self._motions or self._rules.ground_plane is not None:
-            self.speeds.update(view)
+        if not self._motions and self._rules.ground_plane is None:
+            return []
+        new = self.speeds.update(view)
         if not self._motions:
             return []
         ended = self._episodes.leave(view, self._objects.last_s)
+        self._stops.meet(view)
+        if not new:
+            return [self._event(turn, view) for turn in ended]
         inside = self._zones.inside[view.slot][:, self._watched]
         rows = np.flatnonzero(inside.any(axis=1) | self._episodes.busy(view.slot))
         speed = self.speeds.speed[view.slot[rows]][:, None]

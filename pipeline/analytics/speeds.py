@@ -14,6 +14,9 @@ from pipeline.core.arrays import BoolArray
 _SAMPLES = 32
 """Frames kept; at higher frame rates than the window has room for, some are left out."""
 
+_EVERY = 16
+"""Velocities are worked out so many times per window: they hardly change in between."""
+
 _EDGE = 0.005
 """A box so close to an edge of the picture (share of the diagonal) is cut off: its anchor says nothing of motion."""
 
@@ -50,6 +53,7 @@ class Speeds:
         self.velocity = np.zeros((0, 2))
         self.speed = np.zeros(0)
         # A ring of frames: their times and, by slot, whether the frame tells the object's place, and the place.
+        self._worked_out_s = -np.inf
         self._newest_s = np.zeros(0)
         self._next = 0
         self._times = np.full(_SAMPLES, -np.inf)
@@ -73,12 +77,19 @@ class Speeds:
         self._most = np.array([np.inf, np.inf, width - edge, bottom])
         self._times[:] = -np.inf
 
-    def update(self, view: View) -> None:
-        """Take the places of the next frame."""
+    def update(self, view: View) -> bool:
+        """Take the places of the next frame. True: velocities are new; False: too little time has passed for that."""
         self._make_room(view)
         now = view.time_s
         if now - self._times[self._next - 1] >= self._spacing_s:
             self._keep(view)
+        if now - self._worked_out_s < self._window_s / _EVERY - 1e-9:
+            return False
+        self._worked_out_s = now
+        self._work_out(now)
+        return True
+
+    def _work_out(self, now: float) -> None:
         # Sums over the frames within the window, of all objects at once: weights by frame x what frames tell.
         ages = self._times - now
         within = ages >= -self._window_s - 1e-9
@@ -106,10 +117,13 @@ class Speeds:
 
     def _make_room(self, view: View) -> None:
         if view.capacity > len(self.speed):
+            self.velocity, self.speed = grown(self.velocity, view.capacity), grown(self.speed, view.capacity)
             self._told = grown(self._told.T, view.capacity).T.copy()
             self._newest_s = grown(self._newest_s, view.capacity)
             self._places = grown(self._places.transpose(1, 0, 2), view.capacity).transpose(1, 0, 2).copy()
         if len(view.born):
+            self.velocity[view.born] = np.nan
+            self.speed[view.born] = np.nan
             self._newest_s[view.born] = -np.inf
             self._told[:, view.born] = 0
             self._places[:, view.born] = 0

@@ -36,8 +36,19 @@ class SuddenStops:
         """Slower stands, float64 (zones,): it may depend on the size of the picture."""
         self._stand_speed = stand_speed
 
+    def meet(self, view: View) -> None:
+        """Make room for the objects that come. At every frame, before `update`."""
+        if view.capacity > len(self._slow):
+            self._speeds = grown(self._speeds.T, view.capacity).T.copy()
+            self._slow = grown(self._slow, view.capacity)
+            self._told_s = grown(self._told_s, view.capacity)
+        if len(view.born):
+            self._speeds[:, view.born] = np.nan
+            self._slow[view.born] = True
+            self._told_s[view.born] = -np.inf
+
     def update(self, view: View, speed: Float64Array, inside: BoolArray) -> list[tuple[int, int, float]]:
-        """Take the speeds at the next frame.
+        """Take the speeds, where they are new.
 
         Args:
             view: the frame.
@@ -64,14 +75,6 @@ class SuddenStops:
         return told
 
     def _keep(self, view: View, speed: Float64Array) -> None:
-        if view.capacity > len(self._slow):
-            self._speeds = grown(self._speeds.T, view.capacity).T.copy()
-            self._slow = grown(self._slow, view.capacity)
-            self._told_s = grown(self._told_s, view.capacity)
-        if len(view.born):
-            self._speeds[:, view.born] = np.nan
-            self._slow[view.born] = True
-            self._told_s[view.born] = -np.inf
         if view.time_s - self._times[self._next - 1] >= self._spacing_s:
             self._times[self._next] = view.time_s
             self._speeds[self._next] = speed

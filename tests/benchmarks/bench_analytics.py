@@ -229,7 +229,7 @@ def whole_runs(source: Path | None, frames: int, rounds: int, settings: list[str
         config = load_run_config(None, flags, settings)
         network = build_detector(detector_section_for_tracking(config))
         network.warmup()
-        detector = CrowdDetector(network, (clip.height, clip.width), clip.frames)
+        detector = CrowdDetector(network, (clip.height_px, clip.width_px), clip.frames)
         with_rules = {"analytics": {"sources": {"*": plain(asdict(rules()))}}}
         rates: dict[str, list[float]] = {"without": [], "with": []}
         frames_per_s(flags, detector, with_rules, settings)

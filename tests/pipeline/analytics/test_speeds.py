@@ -63,10 +63,12 @@ def test_steady_motion_is_told_exactly_at_any_frame_rate(fps: float) -> None:
 @pytest.mark.parametrize("fps", [4, 30])
 @pytest.mark.parametrize("window_s", [0.5, 1, 2])
 def test_known_from_half_the_window_on(fps: float, window_s: float) -> None:
+    """Velocities are worked out 16 times per window, so up to a sixteenth of it later."""
     walk = Walk(speed_window_s=window_s)
     for i in range(int(2 * window_s * fps)):
         [told] = walk.step(i / fps, line(i / fps, [300, 300], [50, 0]))
-        assert np.isfinite(told) == (i / fps >= window_s / 2 - 1e-9)
+        assert np.isnan(told) or i / fps >= window_s / 2 - 1e-9
+        assert np.isfinite(told) or i / fps < window_s * (1 / 2 + 1 / 16) + 1 / fps
 
 
 def test_noise_gives_no_bias_and_the_variance_of_least_squares() -> None:
@@ -118,7 +120,10 @@ def test_an_object_that_is_only_predicted_becomes_unknown() -> None:
     for i in range(90):
         [told] = walk.step(i / 30, line(i / 30, [300, 300], [50, 0]), predicted=i >= 45)
         known.append(bool(np.isfinite(told)))
-    assert known == [15 <= i <= 59 for i in range(90)]
+    changes = np.flatnonzero(np.diff(known))
+    assert len(changes) == 2
+    assert 14 <= changes[0] <= 16
+    assert 59 <= changes[1] <= 61
 
 
 def test_frames_that_are_missing_change_nothing_but_the_noise() -> None:
@@ -189,7 +194,7 @@ def test_speeds_on_a_ground_plane_are_km_per_h(kmh: float, heading_deg: float) -
             continue
         told.append(walk.step(10 + i / fps, np.round(in_picture(place[None])))[0])
     known = np.array(told)[np.isfinite(told)]
-    assert len(known) >= 5
+    assert len(known) >= 4
     np.testing.assert_allclose(known, kmh, rtol=0.02)
     assert list(walk.speeds.notes(walk.view).values()) == [f"{round(known[-1])} km/h"]
     assert walk.speeds.unit == "km/h"
