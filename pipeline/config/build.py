@@ -242,7 +242,8 @@ def build_run(
             fail_fast=config.runtime.fail_fast,
         )
         runner = Runner(sources, used, factory, [*sinks, *extra_sinks], settings, clock, analysts)
-        yield BuiltRun(runner, tuple(output.shown for output in outputs if output.is_file))
+        kept = (output for output in outputs if output.is_file or output.kind == "event_store")
+        yield BuiltRun(runner, tuple(output.shown for output in kept))
     finally:
         if detector is None:
             used.close()
