@@ -135,7 +135,6 @@ class Occupancy:
             yield self._crowding(zone, crowd, view, crowd.under_since_s)
 
     def _crowding(self, zone: int, crowd: _Crowd, view: View, end_s: float | None) -> Event:
-        threshold = self._zones[zone].crowd
         return self._maker.of_zone(
             EventKind.CROWDING,
             self._zones[zone].name,
@@ -143,7 +142,7 @@ class Occupancy:
             start=crowd.since,
             end_s=end_s,
             track_ids=self._ids_in(zone),
-            values={"threshold": 0 if threshold is None else threshold, "peak": crowd.peak},
+            values={"threshold": int(self._crowd[zone]), "peak": crowd.peak},
         )
 
     def _emptiness(self, zone: int, view: View, end_s: float | None) -> Event:

@@ -169,12 +169,15 @@ def test_loitering_is_never_told_of_what_is_no_visit_yet(watch_zones: Callable[.
     assert told[:2] == [(EventKind.VISIT, "begin", 0.0, 4), (EventKind.LOITERING, "begin", 2.0, 4)]
 
 
-def test_a_stitched_object_goes_on_visiting(watch_zones: Callable[..., object]) -> None:
-    """Ids 1, 2 and 3 are one object, as their boxes fit: one visit, one id of the event."""
+@pytest.mark.parametrize(("last", "ids"), [(3, (1, 2, 3)), (1, (1, 2))], ids=["third", "first-again"])
+def test_a_stitched_object_goes_on_visiting(
+    watch_zones: Callable[..., object], last: int, ids: tuple[int, ...]
+) -> None:
+    """Its ids are one object, as their boxes fit: one visit, one id of the event."""
     watched = watch_zones(ZoneConfig(name="door", polygon=SQUARE))
-    for number, track_id in enumerate([1, 1, 1, None, 2, 2, 2, None, 3, 3, 3]):
+    for number, track_id in enumerate([1, 1, 1, None, 2, 2, 2, None, last, last, last]):
         watched.at(number / 10, {} if track_id is None else {track_id: I})
     begin, end = watched.finish()
     assert begin.event_id == end.event_id
     assert (end.start_s, end.end_s) == (0.0, 1.0)
-    assert (begin.track_ids, end.track_ids) == ((1,), (1, 2, 3))
+    assert (begin.track_ids, end.track_ids) == ((1,), ids)
