@@ -45,8 +45,7 @@ def browser(_chromium: Any) -> Iterator[Any]:
     for log in ("browser", "performance"):
         _chromium.get_log(log)
     yield _chromium
-    # A page may ask before it is left; nobody is there to answer.
-    _chromium.execute_cdp_cmd("Page.navigate", {"url": "about:blank"})
+    _chromium.get("about:blank")
 
 
 @pytest.fixture

@@ -131,6 +131,8 @@ def open_page(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Page]]:
         return page
 
     yield open_one
+    # The page must not ask a server that has gone.
+    browser.get("about:blank")
     for server in servers:
         server.__exit__(None, None, None)
 

@@ -244,6 +244,12 @@ function check() {
   }, 250);
 }
 
+/** No check that waits or is under way has anything to say any more. */
+function stopChecking() {
+  clearTimeout(waiting);
+  checks++;
+}
+
 async function save() {
   document.activeElement?.blur?.();
   const wrong = everyShape().find((place) => plainProblem(place.kind, place.index));
@@ -254,6 +260,7 @@ async function save() {
     return false;
   }
   const sent = JSON.stringify(doc);
+  stopChecking();
   try {
     const { problems } = await ask("save", doc);
     told = problems;
@@ -282,6 +289,7 @@ async function done() {
     if (answer === "save" ? !(await save()) : answer !== "drop") return;
   }
   finished = true;
+  stopChecking();
   try {
     await ask("done", {});
   } catch { /* It has ended already. */ }
@@ -621,8 +629,8 @@ function zoneForm(zone) {
       amount(zone, "crowd_s", "… for at least", "seconds", "1"),
       amount(zone, "empty_s", "nobody is there for", "seconds", "off")),
     group("Counting visits",
-      amount(zone, "min_visit_s", "ignore visits shorter than", "seconds", "0"),
-      amount(zone, "grace_s", "bridge being unseen for", "seconds", "1")),
+      amount(zone, "min_visit_s", "leave out stays under", "seconds", "0"),
+      amount(zone, "grace_s", "wait for lost objects", "seconds", "1")),
     ...(zone.motion ? [node("p", { className: "quiet" }, "Rules of speed and direction in the file are kept.")] : []),
     node("div", { className: "row" }, command("Delete zone", deleteShape, "danger")),
   ];

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 from pipeline.cli import main
-from pipeline.core.errors import UsageError
+from pipeline.core.errors import SourceError, UsageError
+from pipeline.core.frame import CaptureClock, Frame, StreamInfo
 from pipeline.zone_editor.snapshot import take_snapshot
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,6 +63,53 @@ def test_a_folder_of_pictures_gives_its_first(tmp_path: Path) -> None:
     for name, level in (("1.png", 10), ("2.png", 200)):
         cv2.imwrite(str(tmp_path / name), np.full((48, 64, 3), level, np.uint8))
     assert take_snapshot(str(tmp_path), None, None, []).frame.image.mean() == 10
+
+
+class LiveSource:
+    """A camera whose frames come at these times (s), each as grey as its number."""
+
+    source_id = "cam"
+
+    def __init__(self, times_s: list[float]) -> None:
+        self._frames = [
+            Frame("cam", n, np.full((4, 4, 3), n, np.uint8), None, round(t * 1e9), CaptureClock.RECEIVE)
+            for n, t in enumerate(times_s)
+        ]
+        self.closed = False
+
+    def open(self) -> StreamInfo:
+        return StreamInfo("cam", 4, 4, None, True, None)
+
+    def read(self) -> Frame | None:
+        return self._frames.pop(0) if self._frames else None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_of_a_live_source_the_picture_comes_once_the_camera_has_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = LiveSource([5.0, 5.4, 5.9, 6.1, 6.3])
+    monkeypatch.setattr("pipeline.zone_editor.snapshot.build_sources", lambda *_: [camera])
+    assert take_snapshot("0", None, None, []).frame.index == 3
+    assert camera.closed
+
+
+@pytest.mark.parametrize(
+    ("times_s", "at_s", "error", "text"),
+    [
+        ([0.0, 2.0], 3.0, UsageError, "which is live"),
+        ([], None, SourceError, "has ended"),
+        ([0.0, 0.5], None, SourceError, "has ended"),
+    ],
+)
+def test_what_a_live_source_cannot_give(
+    monkeypatch: pytest.MonkeyPatch, times_s: list[float], at_s: float | None, error: type[Exception], text: str
+) -> None:
+    camera = LiveSource(times_s)
+    monkeypatch.setattr("pipeline.zone_editor.snapshot.build_sources", lambda *_: [camera])
+    with pytest.raises(error, match=text):
+        take_snapshot("0", at_s, None, [])
+    assert camera.closed
 
 
 # -- show and check ---------------------------------------------------------------------------------------------------
