@@ -16,6 +16,8 @@ from sinks.tint import Tint, TintPainter
 _FILL, _ALARM_FILL = 0.14, 0.34
 """Opacities."""
 _FAR_PX = 1e5
+_GAP = "    "
+"""Between what belongs apart, with two spaces inside: in small text, single ones can hardly be seen."""
 _WIDEST_LABEL = 0.62
 """A label may take this much of the picture's width; longer names are cut."""
 
@@ -82,10 +84,10 @@ class RuleShapes:
         ):
             if top is None:
                 continue
-            said = f"{now:,} now  {visits:,} visit{'' if visits == 1 else 's'}"
+            said = _GAP.join((f"{now:,}  now", f"{visits:,}  visit{'' if visits == 1 else 's'}"))
             name = _written(name, f"zone {number + 1}", writer)
             # An exclamation mark for those who do not see that it is red.
-            text = _fitted("! " * alarm + name, said, writer, image.shape[1])
+            text = _fitted("!  " * alarm + name, said, writer, image.shape[1])
             width = writer.width_px(text)
             x, y = top
             place = places.place((x, y, x + width, y + 2 * writer.height_px), width, writer.height_px)
@@ -101,7 +103,8 @@ class RuleShapes:
             seen = _visible(ends, image.shape[:2])
             if seen is None:
                 continue
-            said = f"{_written(label_in, 'in', writer)} {n_in:,}  {_written(label_out, 'out', writer)} {n_out:,}"
+            labels = _written(label_in, "in", writer), _written(label_out, "out", writer)
+            said = _GAP.join((f"{labels[0]}  {n_in:,}", f"{labels[1]}  {n_out:,}"))
             text = _fitted(_written(name, f"line {number + 1}", writer), said, writer, image.shape[1])
             width = writer.width_px(text)
             candidates = _beside(seen, (width, writer.height_px), image.shape[:2], 3 * line_px)
@@ -208,6 +211,7 @@ def _fitted(name: str, said: str, writer: LabelWriter, picture_width: int) -> st
     limit = _WIDEST_LABEL * picture_width
     for length in range(len(name), 0, -1):
         shown = name if length == len(name) else name[:length].rstrip() + "..."
-        if writer.width_px(f"{shown}  {said}") <= limit:
-            return f"{shown}  {said}"
+        text = f"{shown}{_GAP}{said}"
+        if writer.width_px(text) <= limit:
+            return text
     return said

@@ -103,7 +103,7 @@ def test_an_alarm_is_red_and_says_so_without_color(make_result: Make, monkeypatc
     assert not has(calm, ALARM)
     assert has(alarmed, ALARM)
     assert not has(alarmed, rule_color(0))
-    assert texts == ["Z0  0 now  0 visits", "! Z0  0 now  0 visits"]
+    assert texts == ["Z0    0  now    0  visits", "!  Z0    0  now    0  visits"]
 
 
 def test_an_alarm_that_begins_or_ends_is_seen_at_once(make_result: Make) -> None:
@@ -206,7 +206,11 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize(
     ("now", "visits", "said"),
-    [(0, 0, "0 now  0 visits"), (2, 1, "2 now  1 visit"), (12_345, 1_234_567, "12,345 now  1,234,567 visits")],
+    [
+        (0, 0, "0  now    0  visits"),
+        (2, 1, "2  now    1  visit"),
+        (12_345, 1_234_567, "12,345  now    1,234,567  visits"),
+    ],
 )
 def test_a_zone_says_who_is_in_it_and_how_many_visits_it_had(
     make_result: Make, monkeypatch: pytest.MonkeyPatch, now: int, visits: int, said: str
@@ -214,27 +218,27 @@ def test_a_zone_says_who_is_in_it_and_how_many_visits_it_had(
     texts = written(monkeypatch)
     state = scene(zones=[SQUARE], zone_names=["Desk"], occupancy=[now], visits=[visits])
     drawn(make_result, state, picture(720, 1280), zones=True)
-    assert texts == [f"Desk  {said}"]
+    assert texts == [f"Desk    {said}"]
 
 
 def test_a_line_says_what_crossed_it(make_result: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = written(monkeypatch)
     state = scene(lines=[((60, 120), (260, 120))], line_names=["Gate"], crossings=[(10_001, 7)])
     drawn(make_result, state, picture(720, 1280), lines=True)
-    assert texts == ["Gate  in 10,001  out 7"]
+    assert texts == ["Gate    in  10,001    out  7"]
 
 
 def test_a_long_name_is_cut_and_the_counts_are_not(make_result: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = written(monkeypatch)
     drawn(make_result, scene(zones=[SQUARE], zone_names=["W" * 64], visits=[12_345]), zones=True)
-    assert texts[0].endswith("...  0 now  12,345 visits")
+    assert texts[0].endswith("...    0  now    12,345  visits")
     assert LabelWriter(10).width_px(texts[0]) < 0.7 * 320
 
 
 def test_an_empty_name_is_left_out(make_result: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = written(monkeypatch)
     drawn(make_result, scene(zones=[SQUARE], zone_names=[""]), zones=True)
-    assert texts == ["0 now  0 visits"]
+    assert texts == ["0  now    0  visits"]
 
 
 def test_names_that_the_font_lacks_become_numbers(make_result: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +252,7 @@ def test_names_that_the_font_lacks_become_numbers(make_result: Make, monkeypatch
         labels=("внутрь", "наружу"),
     )
     drawn(make_result, state, picture(720, 1280), zones=True, lines=True)
-    assert texts == ["zone 1  0 now  0 visits", "line 1  in 0  out 0"]
+    assert texts == ["zone 1    0  now    0  visits", "line 1    in  0    out  0"]
 
 
 def test_labels_of_rules_do_not_cover_each_other_nor_those_of_objects(make_result: Make) -> None:
