@@ -50,7 +50,7 @@ class PostgresServer:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
-        self._names = count()
+        self._databases: set[int] = set()
         self._run("initdb", "-D", str(folder / "data"), "-U", "tester", "-A", "trust", "-N", "-E", "UTF8")
 
     def start(self) -> None:
@@ -63,13 +63,18 @@ class PostgresServer:
         """End it as a crash would: no connection is told."""
         self._run("pg_ctl", "stop", "-D", str(self._folder / "data"), "-m", "immediate", "-w")
 
-    def new_database(self) -> str:
-        """The URL of a fresh database."""
+    def empty_database(self, number: int) -> str:
+        """The URL of a database without a store; the same one for the same number, since making one is slow."""
         import psycopg
 
-        name = f"store{next(self._names)}"
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+        name = f"store{number}"
+        if number not in self._databases:
+            with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name}")
+            self._databases.add(number)
+        with psycopg.connect(self._url(name), autocommit=True) as connection:
+            connection.execute("SET client_min_messages TO warning")
+            connection.execute("DROP SCHEMA IF EXISTS tracklight CASCADE")
         return self._url(name)
 
     def _url(self, name: str) -> str:
@@ -116,5 +121,6 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def new_database(postgres_server: PostgresServer) -> Callable[[], str]:
-    """Makes a fresh database; gives its URL."""
-    return postgres_server.new_database
+    """Gives the URL of a database without a store, at each call within a test another one."""
+    numbers = count()
+    return lambda: postgres_server.empty_database(next(numbers))

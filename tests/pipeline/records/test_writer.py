@@ -109,9 +109,14 @@ def test_it_shows_that_it_lives(store_url: str, make_writer: Any, wait_for: Wait
 
 
 def test_a_server_that_restarts(
-    postgres_server: Any, makes: Any, make_writer: Any, wait_for: Wait, caplog: pytest.LogCaptureFixture
+    postgres_server: Any,
+    new_database: Callable[[], str],
+    makes: Any,
+    make_writer: Any,
+    wait_for: Wait,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    url = postgres_server.new_database()
+    url = new_database()
     writer = make_writer(url)
     writer.put(makes.record(0.0))
     wait_for(lambda: writer.counters["stored"] == 1)
@@ -137,9 +142,15 @@ def test_a_server_that_restarts(
 
 
 def test_a_server_that_stays_away(
-    postgres_server: Any, makes: Any, make_writer: Any, wait_for: Wait, caplog: pytest.LogCaptureFixture, tmp_path: Path
+    postgres_server: Any,
+    new_database: Callable[[], str],
+    makes: Any,
+    make_writer: Any,
+    wait_for: Wait,
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
-    url = postgres_server.new_database()
+    url = new_database()
     writer = make_writer(url)
     writer.put(makes.record(0.0))
     wait_for(lambda: writer.counters["stored"] == 1)
@@ -165,12 +176,17 @@ def test_a_server_that_stays_away(
 
 
 def test_a_server_that_freezes(
-    postgres_server: Any, makes: Any, make_writer: Any, wait_for: Wait, monkeypatch: pytest.MonkeyPatch
+    postgres_server: Any,
+    new_database: Callable[[], str],
+    makes: Any,
+    make_writer: Any,
+    wait_for: Wait,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import psycopg
 
     monkeypatch.setattr(writer_module, "STUCK_S", 0.3)
-    url = postgres_server.new_database()
+    url = new_database()
     writer = make_writer(url)
     writer.put(makes.record(0.0))
     wait_for(lambda: writer.counters["stored"] == 1)
