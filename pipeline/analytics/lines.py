@@ -28,12 +28,12 @@ _LOOK = 2
 class Lines:
     """Counts the crossings of all lines of a source.
 
-    An object is on a side of a line once its anchor point was farther than the band from the (endless) line on that
-    side for 0.05 s, in two sightings or more and all between them, or once it is farther than twice the band. When it
-    has changed sides and its path met the line between its two ends an odd number of times since it was last beyond the
-    band on the side it left, that is one crossing, at the time of the last meeting. The path goes straight from
-    sighting to sighting, also across a gap. Who walks round an end changes sides without a crossing, and who appears
-    has crossed nothing.
+    The first time that an object's anchor point is farther than the band from the (endless) line, it is on that side.
+    It changes sides once it was farther than the band on the other one for 0.05 s, in two sightings or more and all
+    between them, or once it is farther than twice the band. If its path met the line between its two ends an odd number
+    of times since it was last beyond the band on the side it left, that is one crossing, at the time of the last
+    meeting. The path goes straight from sighting to sighting, also across a gap. Who walks round an end changes sides
+    without a crossing, and who appears has crossed nothing.
 
     No point is ever on a line, and no path meets the end of one: every path is taken as if it lay an infinitely small
     step further right, and a far smaller one further down. So of two lines that share an end, a path between their
@@ -149,7 +149,8 @@ class Lines:
         run = np.where(beyond == side, 0, beyond)
         since_s = np.where(run == runs[at], self._run_s.reshape(-1)[at], view.time_s)
         self._run_s.reshape(-1)[at] = since_s
-        changed = (run != 0) & ((view.time_s - since_s >= SETTLED_S) | (np.abs(cross) > self._far[lines]))
+        settled = (view.time_s - since_s >= SETTLED_S) | (np.abs(cross) > self._far[lines]) | (side == 0)
+        changed = (run != 0) & settled
         crossed = changed & odd & (side != 0)
         side[changed] = beyond[changed]
         run[changed] = 0

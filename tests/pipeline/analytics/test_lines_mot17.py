@@ -88,7 +88,7 @@ def slow_crossings(
             meetings = 0 if beyond else meetings
         elif beyond:
             since_s = since_s if before == beyond else times[i]
-            if times[i] - since_s >= 0.05 or abs(distance) > 2 * band_px:
+            if side == 0 or times[i] - since_s >= 0.05 or abs(distance) > 2 * band_px:
                 if side != 0 and meetings % 2:
                     yield beyond > 0, met_s
                 side, meetings = beyond, 0
@@ -170,7 +170,7 @@ def test_half_the_frames_give_the_same_counts(mot17: Callable[..., Any], truth: 
     assert sum(wrong.values()) / sum(truth(name).sum() for name in ALL) <= 0.03
     # At 7 frames per second and in pictures of 640 x 480, people are gone before they are seen twice beyond the band.
     del wrong["MOT17-05"]
-    assert sum(wrong.values()) / sum(truth(name).sum() for name in wrong) <= 0.015
+    assert sum(wrong.values()) / sum(truth(name).sum() for name in wrong) <= 0.01
 
 
 def test_without_stitching_broken_tracks_lose_crossings(
