@@ -1,0 +1,26 @@
+"""What can be chosen when annotated videos are written in another format."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class FormatOptions:
+    """Which boxes are written, and how."""
+
+    classes: tuple[str | int, ...] = Field(
+        default=(), description="write these only, by name or number, and number them anew; empty: all"
+    )
+    min_confidence: float = Field(default=0.0, ge=0, le=1, description="leave out boxes of less confidence")
+    include_predicted: bool | None = Field(
+        default=None,
+        description="write boxes whose place the tracker only assumed; null: in all formats that can mark them",
+    )
+    max_error_px: float = Field(
+        default=1.0,
+        ge=0,
+        le=100,
+        description="cvat: leave out keyframes that interpolation makes up for within this distance (px)",
+    )
