@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the event as JSON, once for each run that has it."""
     with open_store(store_address(args.store)) as store:
-        events = list(store.events(EventFilter(run=args.run, event_id=_full_id(store, args))))
+        events = list(store.events(EventFilter(run=args.run, event_id=args.event_id)))
+        _refuse_all_but_one(store, args, [event.event_id for event in events])
         addresses = {(s.run_id, s.source_id): s.address for s in store.sources("all")}
         for event in events:
             record = event.to_json()
@@ -34,14 +35,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _full_id(store: Store, args: argparse.Namespace) -> str:
-    """The id that begins with what was given. Raises UsageError where none or several do."""
+def _refuse_all_but_one(store: Store, args: argparse.Namespace, found: list[str]) -> None:
+    """Raise UsageError where no id begins as asked, or several do."""
     from pipeline.config.registry import nearest
 
-    known = list(dict.fromkeys(event.event_id for event in store.events(EventFilter(run=args.run))))
-    fitting = [event_id for event_id in known if event_id.startswith(args.event_id)]
-    if len(fitting) == 1 or args.event_id in fitting:
-        return args.event_id if args.event_id in fitting else fitting[0]
-    if fitting:
-        raise UsageError(f"event {args.event_id}: found {len(fitting)} ids that begin so; give more of it")
-    raise UsageError(f"event {args.event_id}: found no such id in {store.address}{nearest(args.event_id, known)}")
+    n_ids = len(set(found))
+    if n_ids > 1:
+        raise UsageError(f"event {args.event_id}: found {n_ids} ids that begin so; give more of it")
+    if not found:
+        known = {event.event_id for event in store.events(EventFilter(run=args.run))}
+        raise UsageError(f"event {args.event_id}: found no such id in {store.address}{nearest(args.event_id, known)}")

@@ -155,7 +155,7 @@ class EventFilter:
         since: events that begin at or after it: a wall time, or seconds of the source's own time.
         until: events that begin before it.
         limit: at most so many, the newest.
-        event_id: this one only.
+        event_id: ids that begin so.
     """
 
     run: str = ""

@@ -214,12 +214,14 @@ def _conditions(wanted: EventFilter) -> tuple[list[str], list[Cell]]:
         ("e.kind", wanted.kinds),
         ("e.rule", wanted.rules),
         ("e.class_name", wanted.classes),
-        ("e.event_id", (wanted.event_id,) if wanted.event_id else ()),
     )
     for column, values in lists:
         if values:
             conditions.append(f"{column} IN ({', '.join('?' * len(values))})")
             arguments += [str(value) for value in values]
+    if wanted.event_id:
+        conditions.append("substr(e.event_id, 1, ?) = ?")
+        arguments += [len(wanted.event_id), wanted.event_id]
     for bound, comparison in ((wanted.since, ">="), (wanted.until, "<")):
         if isinstance(bound, datetime):
             conditions.append(f"e.start_utc {comparison} ?")

@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import pytest
 from pipeline.records import writer as writer_module
 from pipeline.records.address import parse_store_address
 from pipeline.records.rows import StoredEvent
-from pipeline.records.store import open_store
+from pipeline.records.schema import EVENTS, Record
+from pipeline.records.store import Store, open_store
 from pipeline.records.unsaved import read_unsaved
 from pipeline.records.writer import StoreWriter
 
@@ -394,3 +396,25 @@ def test_a_full_disk_that_is_freed(
     writer.close()
     assert len(stored(url)) == 2000
     assert len(warnings(caplog)) == 2
+
+
+def test_an_end_that_comes_while_its_beginning_is_written(
+    tmp_path: Path, makes: Any, make_writer: Any, wait_for: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, go_on = threading.Event(), threading.Event()
+    real = Store.put
+
+    def slow(store: Store, records: Sequence[Record]) -> None:
+        if any(record.table is EVENTS for record in records):
+            writing.set()
+            assert go_on.wait(10)
+        real(store, records)
+
+    monkeypatch.setattr(Store, "put", slow)
+    writer = make_writer(str(tmp_path / "e.db"))
+    writer.put(makes.record(1.0))
+    assert writing.wait(10)
+    writer.put(makes.record(1.0, 3.0))
+    go_on.set()
+    wait_for(lambda: writer.counters["stored"] == 2)
+    assert [event.end_s for event in stored(str(tmp_path / "e.db"))] == [3.0]
