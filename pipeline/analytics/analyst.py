@@ -20,6 +20,9 @@ from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.scene import Closing, Scene, SceneLayout
 from pipeline.core.tracks import Tracks
 
+_NOTES_S = 0.2
+"""How long the texts beside the objects stay as they are (s)."""
+
 
 class RuleAnalyst:
     """Counts and events of one source.
@@ -52,6 +55,8 @@ class RuleAnalyst:
         self._shape_hw: tuple[int, int] | None = None
         self._layout: SceneLayout | None = None
         self._view: View | None = None
+        self._noted_s = -np.inf
+        self._noted: dict[int, str] = {}
 
     def update(self, frame: Frame, tracks: Tracks) -> tuple[tuple[Event, ...], Scene]:
         """Take the tracks of the next frame; what happened at it, and how things stand.
@@ -117,7 +122,13 @@ class RuleAnalyst:
         return {names[i] if 0 <= i < len(names) else f"class {i}": n for i, n in sorted(n_by_class.items()) if n}
 
     def _notes(self, view: View) -> dict[int, str]:
-        """Speed and dwell of each object in the frame that has one, by track id."""
+        """Speed and dwell of each object in the frame that has one, by track id; as often as people can read."""
+        if self._noted_s <= view.time_s < self._noted_s + _NOTES_S:
+            return self._noted
+        self._noted_s, self._noted = view.time_s, self._worded(view)
+        return self._noted
+
+    def _worded(self, view: View) -> dict[int, str]:
         notes = self._motion.speeds.notes(view)
         if self._config.zones and len(view.slot):
             dwell_s = self._zones.dwell_s[view.slot].max(axis=1)

@@ -19,7 +19,8 @@ _LONGEST_S = 1.0
 class HeatmapGrid:
     """Gathers presence and flow of one source.
 
-    Each sighting adds the time since the frame before to the cell of its anchor point; predicted boxes count as well.
+    Up to ten times a second, every object in the frame adds the time that has passed to the cell of its anchor point;
+    predicted boxes count as well.
     Flow is told by steps of half a cell or more that took a second at most: what stands adds nothing to it, however
     much its box trembles.
 
@@ -37,6 +38,7 @@ class HeatmapGrid:
         self._placement = Placement("px")
         self._steps = Steps()
         self._cell_px = 1.0
+        self._passed_s = 0.0
         self.presence: FloatArray = np.zeros((0, config.columns), np.float32)
         # In float32, weeks of presence would not grow by one frame's time any more.
         self._presence_s = np.zeros(0)
@@ -63,13 +65,17 @@ class HeatmapGrid:
 
     def update(self, view: View) -> None:
         """Take the next frame."""
+        self._passed_s += min(view.dt_s, _LONGEST_S)
+        if not self._steps.due(view):
+            return
+        passed_s, self._passed_s = self._passed_s, 0.0
         counts = self._counts(view.class_id)
         moved = self._steps.take(view, self._cell_px / 2)
         if len(moved):
             self._flow(view, moved[counts[moved]])
             self._steps.end(view, moved)
         cells = self._cells(view.anchor[counts])
-        np.add.at(self._presence_s, cells, min(view.dt_s, _LONGEST_S))
+        np.add.at(self._presence_s, cells, passed_s)
         self.presence.reshape(-1)[cells] = self._presence_s[cells]
 
     def _flow(self, view: View, rows: IntArray) -> None:

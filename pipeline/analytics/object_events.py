@@ -76,8 +76,10 @@ class ObjectEvents:
                 of_slot[view.born] = 0
             self._here[view.born] = True
         self._sightings[view.slot] += 1
-        self._predicted[view.slot] += view.predicted
-        self._walk(view)
+        if view.predicted.any():
+            self._predicted[view.slot] += view.predicted
+        if self._steps.due(view):
+            self._walk(view)
         events += [self._event(slot, None, {}) for slot in view.born.tolist()]
         return events
 

@@ -14,7 +14,7 @@ from pipeline.core.arrays import BoolArray
 _SAMPLES = 32
 """Frames kept; at higher frame rates than the window has room for, some are left out."""
 
-_EVERY = 16
+_EVERY = 8
 """Velocities are worked out so many times per window: they hardly change in between."""
 
 _EDGE = 0.005

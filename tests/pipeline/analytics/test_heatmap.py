@@ -43,15 +43,16 @@ class Film:
 
 @pytest.mark.parametrize("fps", [5, 12.5, 30])
 def test_seconds_lie_where_the_objects_stood(fps: float) -> None:
+    """Gathered ten times a second: the last tenth may be missing."""
     film = Film(columns=64)
     for i in range(int(10 * fps) + 1):
         film.step(i / fps, [[105, 205], [301, 103]])
     result = film.grid.result()
     assert result.cell_px == 10
     assert result.presence_s.shape == (36, 64)
-    assert result.presence_s[20, 10] == pytest.approx(10, abs=0.01)
-    assert result.presence_s[10, 30] == pytest.approx(10, abs=0.01)
-    assert result.presence_s.sum() == pytest.approx(20, abs=0.01)
+    assert 9.9 <= result.presence_s[20, 10] <= 10.001
+    assert 9.9 <= result.presence_s[10, 30] <= 10.001
+    assert 19.8 <= result.presence_s.sum() <= 20.001
     assert not result.flow_px_s.any()
 
 
@@ -62,7 +63,7 @@ def test_the_live_array_is_the_result() -> None:
         film.step(i / 30, rng.uniform([0, 0], [640, 360], (20, 2)))
     assert film.grid.presence.dtype == np.float32
     np.testing.assert_array_equal(film.grid.presence, film.grid.result().presence_s)
-    assert film.grid.presence.sum() == pytest.approx(20 * 199 / 30, rel=1e-5)
+    assert 20 * (199 / 30 - 0.1) <= film.grid.presence.sum() <= 20 * 199 / 30 + 1e-3
 
 
 def test_a_gap_counts_for_a_second_at_most() -> None:
