@@ -12,7 +12,7 @@ from pipeline.config.validate import validated
 from pipeline.core.errors import ConfigError
 from pipeline.core.frame import StreamInfo
 from pipeline.core.protocols import Analyst
-from pipeline.runtime.runner import AnalystFactory
+from pipeline.runtime.track_stage import AnalystFactory
 
 if TYPE_CHECKING:
     from pipeline.analytics.config import AnalyticsConfig, SourceRules

@@ -18,8 +18,9 @@ from pipeline.core.clock import MonotonicClock
 from pipeline.core.errors import ConfigError, UsageError
 from pipeline.core.frame import StreamInfo
 from pipeline.core.protocols import Clock, Detector, Source, Tracker
-from pipeline.runtime.runner import Runner, RunnerSettings, TrackerFactory
+from pipeline.runtime.runner import Runner, RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
+from pipeline.runtime.track_stage import TrackerFactory
 
 if TYPE_CHECKING:
     from detector.detector import YoloDetector

@@ -30,6 +30,7 @@ class Batcher:
         """The condition that every channel of this batcher shares."""
         self._channels: dict[str, Channel[Frame]] = {}
         self._expected: set[str] = set()
+        self._ended: list[str] = []
         self._next = 0
         self._aborted = False
 
@@ -53,8 +54,14 @@ class Batcher:
             self._expected.discard(source_id)
             self.changed.notify_all()
 
+    def ended(self) -> list[str]:
+        """Sources of which the batches gathered so far held the last frame, each told once."""
+        with self.changed:
+            ended, self._ended = self._ended, []
+            return ended
+
     def gather(self) -> list[Frame]:
-        """The next batch of 1 to `max_batch` frames; empty at the end of all sources, or after `abort`."""
+        """The next batch of 1 to `max_batch` frames; empty where a source has ended, all have, or after `abort`."""
         batch: list[Frame] = []
         deadline = None
         with self.changed:
@@ -70,7 +77,7 @@ class Batcher:
                         return batch
                     self.changed.wait(left_s)
                 else:
-                    if self._finished():
+                    if self._finished() or self._ended:
                         return batch
                     self.changed.wait()
 
@@ -92,6 +99,7 @@ class Batcher:
     def _forget_finished(self) -> None:
         for name in [name for name, channel in self._channels.items() if channel.finished]:
             del self._channels[name]
+            self._ended.append(name)
 
     def _finished(self) -> bool:
         return not self._expected and not self._channels

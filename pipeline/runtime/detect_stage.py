@@ -28,6 +28,13 @@ class DetectedFrame:
     timeline: Timeline
 
 
+@dataclass(frozen=True, slots=True)
+class SourceEnd:
+    """Nothing of this source comes any more; it follows the source's last frame."""
+
+    source_id: str
+
+
 class DetectStage:
     """Takes batches, detects, and hands the frames on in the order in which they were taken.
 
@@ -71,7 +78,7 @@ class DetectStage:
         self._lock = threading.Lock()
         self._n_running = n_started
         self._is_warm = False
-        self.detected: Channel[DetectedFrame] = Channel(max(2, batcher.max_batch), Policy.BLOCK)
+        self.detected: Channel[DetectedFrame | SourceEnd] = Channel(max(2, batcher.max_batch), Policy.BLOCK)
         self._order = InOrder(self._next_batch, self.detected, 2 * n_started, self._lose)
         self.workers = [Worker("detect", self._loop(first=number == 0), on_error) for number in range(n_started)]
         statistics.set_threads("detect", n_started)
@@ -84,17 +91,17 @@ class DetectStage:
 
     def abort(self) -> list[Frame]:
         """Stop at once. Returns the frames that nobody will get."""
-        return [item.frame for item in (*self.detected.abort(), *self._order.abort())]
+        return _frames([*self.detected.abort(), *self._order.abort()])
 
     def _loop(self, *, first: bool) -> Callable[[Worker], None]:
         def loop(worker: Worker) -> None:
             try:
                 while first or not self._live.is_set():
-                    number, batch = self._order.take()
-                    if not batch:
+                    number, (batch, ended) = self._order.take()
+                    if not batch and not ended:
                         return
-                    worker.at = batch[0]
-                    self._order.done(number, self._detect(batch))
+                    found = self._detect(worker, batch) if batch else []
+                    self._order.done(number, [*found, *map(SourceEnd, ended)])
             finally:
                 self._leave()
 
@@ -107,13 +114,15 @@ class DetectStage:
         if is_last:
             self.detected.close()
 
-    def _next_batch(self) -> list[Frame]:
+    def _next_batch(self) -> tuple[list[Frame], list[str]]:
+        """Frames to detect, and sources that end with them; neither once all have ended."""
         if not self._is_warm:
             self._detector.warmup()
             self._is_warm = True
-        return self._batcher.gather()
+        return self._batcher.gather(), self._batcher.ended()
 
-    def _detect(self, batch: list[Frame]) -> list[DetectedFrame]:
+    def _detect(self, worker: Worker, batch: list[Frame]) -> list[DetectedFrame]:
+        worker.at = batch[0]
         dequeued_ns = begin_ns = self._clock.now_ns()
         try:
             found = self._detector.detect(batch)
@@ -128,5 +137,9 @@ class DetectStage:
             self._statistics.stage("queue").add(dequeued_ns - frame.captured_ns)
         return items
 
-    def _lose(self, items: Iterable[DetectedFrame]) -> None:
-        self._drop((item.frame for item in items), False)
+    def _lose(self, items: Iterable[DetectedFrame | SourceEnd]) -> None:
+        self._drop(_frames(items), False)
+
+
+def _frames(items: Iterable[DetectedFrame | SourceEnd]) -> list[Frame]:
+    return [item.frame for item in items if isinstance(item, DetectedFrame)]

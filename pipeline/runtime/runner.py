@@ -10,25 +10,21 @@ from dataclasses import dataclass
 
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.errors import SourceError, StageError, UsageError
-from pipeline.core.event import Event
 from pipeline.core.frame import Frame, StreamInfo
-from pipeline.core.protocols import Analyst, Clock, Detector, Source, Tracker
+from pipeline.core.protocols import Clock, Detector, Source
 from pipeline.core.result import FrameResult
-from pipeline.core.scene import Closing, Scene
-from pipeline.core.tracks import Tracks
+from pipeline.core.scene import Closing
 from pipeline.runtime.batcher import Batcher
 from pipeline.runtime.channel import Channel, ChannelClosedError, Policy
-from pipeline.runtime.detect_stage import DetectedFrame, DetectStage
+from pipeline.runtime.detect_stage import DetectStage, SourceEnd
 from pipeline.runtime.ledger import Ledger
 from pipeline.runtime.report import RunReport
 from pipeline.runtime.sink_worker import SinkBinding, SinkLine
 from pipeline.runtime.statistics import RunStatistics
+from pipeline.runtime.track_stage import AnalystFactory, TrackerFactory, TrackStage
 from pipeline.runtime.worker import Worker
 
 logger = logging.getLogger(__name__)
-
-TrackerFactory = Callable[[StreamInfo], Tracker]
-AnalystFactory = Callable[[StreamInfo], Analyst | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +87,6 @@ class Runner:
         if len(set(names)) != len(names):
             raise UsageError(f"Runner: wanted sources with different ids, found {names}")
         self._sources = list(sources)
-        self._tracker_factory = tracker_factory
-        self._analyst_factory = analyst_factory
         self._settings = settings or RunnerSettings()
         self._clock = clock or MonotonicClock()
         self.ledger = Ledger()
@@ -115,6 +109,9 @@ class Runner:
             drop=self._drop,
             on_error=self._stage_failed,
         )
+        self._tracking = TrackStage(
+            tracker_factory, analyst_factory, lambda name: self.infos[name], self._clock, self.statistics
+        )
         self._lines = [self._make_line(binding) for binding in sinks]
         self._pumped = [line for line in self._lines if line.binding.sink.needs_main_thread]
         self._workers = [
@@ -126,7 +123,7 @@ class Runner:
 
     def _make_line(self, binding: SinkBinding) -> SinkLine:
         if binding.sink.is_live:
-            channel: Channel[FrameResult] = Channel(self._settings.live_sink_capacity, Policy.NEWEST)
+            channel: Channel[FrameResult | Closing] = Channel(self._settings.live_sink_capacity, Policy.NEWEST)
         else:
             channel = Channel(self._settings.record_sink_capacity, Policy.BLOCK)
         writing = self.statistics.stage(f"sink:{binding.name}")
@@ -311,70 +308,30 @@ class Runner:
                 self.ledger.dropped(source.source_id, "newer")
 
     def _track_loop(self, worker: Worker) -> None:
-        trackers: dict[str, Tracker] = {}
-        analysts: dict[str, Analyst | None] = {}
-        next_index: dict[str, int] = {}
         try:
             while (item := self._detection.detected.get()) is not None:
-                frame = worker.at = item.frame
+                if isinstance(item, SourceEnd):
+                    self._end_source(item.source_id)
+                    continue
+                worker.at = item.frame
                 try:
-                    tracks = self._track(trackers, item)
-                    events, scene = self._analyse(analysts, item, tracks)
+                    result = self._tracking.result(item)
                 except Exception:
-                    self.ledger.dropped(frame.source_id, "failed")
+                    self.ledger.dropped(item.frame.source_id, "failed")
                     raise
-                dropped_before = frame.index - next_index.get(frame.source_id, 0)
-                next_index[frame.source_id] = frame.index + 1
-                tracked = self._tracker_factory is not None
-                result = FrameResult(
-                    frame, item.detections, tracks, item.timeline, dropped_before, events, tracked, scene
-                )
                 self._emit(result)
-        except ChannelClosedError:
-            # The end of all frames; after a failure there is no end to tell, what went on was cut short.
-            if not self._aborted.is_set():
-                self._end_sources(analyst for analyst in analysts.values() if analyst is not None)
-            raise
         finally:
             for line in self._lines:
                 line.end()
 
-    def _end_sources(self, analysts: Iterable[Analyst]) -> None:
-        for analyst in analysts:
-            closing = analyst.finish()
-            with self._lock:
-                self._closings.append(closing)
-            for line in self._lines:
-                line.end_source(closing)
-
-    def _track(self, trackers: dict[str, Tracker], item: DetectedFrame) -> Tracks:
-        if self._tracker_factory is None:
-            tracks = Tracks.empty()
-        else:
-            name = item.frame.source_id
-            if name not in trackers:
-                trackers[name] = self._tracker_factory(self.infos[name])
-            began_ns = self._clock.now_ns()
-            tracks = trackers[name].update(item.detections, item.frame.index, item.frame.pts_s)
-            self.statistics.stage("track").add(self._clock.now_ns() - began_ns)
-        item.timeline.stamp("track_end", self._clock.now_ns())
-        return tracks
-
-    def _analyse(
-        self, analysts: dict[str, Analyst | None], item: DetectedFrame, tracks: Tracks
-    ) -> tuple[tuple[Event, ...], Scene | None]:
-        if self._analyst_factory is None:
-            return (), None
-        name = item.frame.source_id
-        if name not in analysts:
-            analysts[name] = self._analyst_factory(self.infos[name])
-        analyst = analysts[name]
-        if analyst is None:
-            return (), None
-        began_ns = self._clock.now_ns()
-        events, scene = analyst.update(item.frame, tracks)
-        self.statistics.stage("analyse").add(self._clock.now_ns() - began_ns)
-        return events, scene
+    def _end_source(self, source_id: str) -> None:
+        closing = self._tracking.end(source_id)
+        if closing is None:
+            return
+        with self._lock:
+            self._closings.append(closing)
+        for line in self._lines:
+            line.end_source(closing)
 
     def _emit(self, result: FrameResult) -> None:
         now_ns = self._clock.now_ns()

@@ -14,7 +14,7 @@ from pipeline.core.protocols import ClosingSink, PolledSink, Sink
 from pipeline.core.result import FrameResult
 from pipeline.core.run_facts import RunSink
 from pipeline.core.scene import Closing
-from pipeline.runtime.channel import Channel
+from pipeline.runtime.channel import Channel, Policy
 from pipeline.runtime.latency import Durations
 from pipeline.runtime.report import SinkReport
 from pipeline.runtime.worker import Worker
@@ -47,7 +47,7 @@ class SinkLine:
     def __init__(
         self,
         binding: SinkBinding,
-        channel: Channel[FrameResult],
+        channel: Channel[FrameResult | Closing],
         writing: Durations,
         on_error: Callable[[StageError], None],
         on_stop: Callable[[], None],
@@ -58,7 +58,8 @@ class SinkLine:
         self._writing = writing
         self._on_stop = on_stop
         self._announced: deque[StreamInfo] = deque()
-        self._closings: deque[Closing] = deque()
+        self._late_closings: deque[Closing] = deque()
+        self._n_closings = 0
         self._lock = threading.Lock()
         self._n_written = 0
         self._pump_ended = False
@@ -77,9 +78,15 @@ class SinkLine:
             self._channel.put(result)
 
     def end_source(self, closing: Closing) -> None:
-        """What analytics say at a source's end; told to the sink after all results."""
-        if self.binding.wants(closing.source_id):
-            self._closings.append(closing)
+        """What analytics say at a source's end; told to the sink after the source's last result."""
+        if not self.binding.wants(closing.source_id) or not isinstance(self.binding.sink, ClosingSink):
+            return
+        if self._channel.policy is Policy.BLOCK:
+            self._n_closings += 1
+            self._channel.put(closing)
+        else:
+            # In a channel that drops the oldest it could be lost, or push a picture out: it waits for the run's end.
+            self._late_closings.append(closing)
 
     def end(self) -> None:
         """No more results: the sink writes what it holds and closes."""
@@ -97,7 +104,8 @@ class SinkLine:
     def account(self) -> SinkReport:
         """Results handed over, written and dropped."""
         counters = dict(getattr(self.binding.sink, "counters", {}))
-        return SinkReport(self._channel.n_put, self._n_written, self._channel.n_put - self._n_written, counters)
+        n_handed = self._channel.n_put - self._n_closings
+        return SinkReport(n_handed, self._n_written, n_handed - self._n_written, counters)
 
     # -- the sink's thread --------------------------------------------------------------------------------------------
 
@@ -116,8 +124,11 @@ class SinkLine:
             if isinstance(sink, PolledSink):
                 self._watched(sink.poll)
             return
-        worker.at = result.frame
         self._open_announced()
+        if isinstance(result, Closing):
+            self._tell_end(result)
+            return
+        worker.at = result.frame
         began_ns = time.monotonic_ns()
         self._watched(lambda: sink.write(result))
         self._n_written += 1
@@ -137,17 +148,19 @@ class SinkLine:
                 info = self._announced.popleft()
             self.binding.sink.open(info)
 
+    def _tell_end(self, closing: Closing) -> None:
+        if isinstance(self.binding.sink, ClosingSink):
+            self.binding.sink.end_source(closing)
+
     def _close(self) -> None:
         """A source without frames still leaves a complete, empty output; a failed run does not."""
-        sink = self.binding.sink
         try:
             if self._channel.finished and not self._channel.aborted:
                 self._open_announced()
-                if isinstance(sink, ClosingSink):
-                    for closing in self._closings:
-                        sink.end_source(closing)
+                for closing in self._late_closings:
+                    self._tell_end(closing)
         finally:
-            sink.close()
+            self.binding.sink.close()
 
     # -- the main thread, for a sink that needs it --------------------------------------------------------------------
 

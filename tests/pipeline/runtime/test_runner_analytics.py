@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -49,7 +50,8 @@ def closing_sink(stages: SimpleNamespace, **options: object) -> object:
 
     class Keeper(stages.Sink):
         def end_source(self, closing: Closing) -> None:
-            self.closings.append((closing, self.closed, len(self.results)))
+            n_results = sum(result.frame.source_id == closing.source_id for result in self.results)
+            self.closings.append((closing, self.closed, n_results))
 
     sink = Keeper(**options)
     sink.closings = []
@@ -68,9 +70,32 @@ def test_events_and_scenes_reach_the_sinks_of_their_source(stages: SimpleNamespa
     assert [int(r.scene.crossings[0, 0]) for r in found["b"]] == [1, 2, 3, 4]
     assert report.stages["analyse"].duration.count == 11
     # Each source ends once, after all its results and before the sink closes.
-    assert sorted((c.source_id, closed, n) for c, closed, n in everyone.closings) == [("a", 0, 11), ("b", 0, 11)]
+    assert sorted((c.source_id, closed, n) for c, closed, n in everyone.closings) == [("a", 0, 7), ("b", 0, 4)]
     assert [(c.source_id, closed, n) for c, closed, n in only_b.closings] == [("b", 0, 4)]
     assert plain.closed == 1
+
+
+def test_a_source_that_ends_is_told_while_others_go_on(stages: SimpleNamespace) -> None:
+    told, sink = threading.Event(), closing_sink(stages)
+    keep = sink.end_source
+    sink.end_source = lambda closing: (keep(closing), told.set())
+    # The long source waits in its middle until the end of the short one was told.
+    waited = []
+    long = stages.Source("long", 6, wait=lambda index: waited.append(told.wait(5)) if index == 3 else None)
+    sources = [stages.Source("short", 2), long]
+    Runner(sources, stages.Detector(), stages.Tracker, [SinkBinding("s", sink)], analyst_factory=EveryThird).run()
+    assert waited == [True]
+    assert [(c.source_id, n) for c, _, n in sink.closings] == [("short", 2), ("long", 6)]
+
+
+def test_a_live_sink_is_told_the_end_and_loses_no_picture_for_it(stages: SimpleNamespace) -> None:
+    sink = closing_sink(stages, is_live=True)
+    bindings = [SinkBinding("live", sink)]
+    runner = Runner([stages.Source("a", 5)], stages.Detector(), stages.Tracker, bindings, analyst_factory=EveryThird)
+    report = runner.run()
+    assert [c.source_id for c, _, _ in sink.closings] == ["a"]
+    assert report.sinks["live"].handed == 5
+    assert report.sinks["live"].written == len(sink.results)
 
 
 def test_a_source_without_rules_runs_beside_one_with(stages: SimpleNamespace) -> None:

@@ -1,0 +1,94 @@
+"""Tracking and analytics: what is kept of each source from frame to frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pipeline.core.event import Event
+from pipeline.core.frame import StreamInfo
+from pipeline.core.protocols import Analyst, Clock, Tracker
+from pipeline.core.result import FrameResult
+from pipeline.core.scene import Closing, Scene
+from pipeline.core.tracks import Tracks
+from pipeline.runtime.detect_stage import DetectedFrame
+from pipeline.runtime.statistics import RunStatistics
+
+TrackerFactory = Callable[[StreamInfo], Tracker]
+AnalystFactory = Callable[[StreamInfo], Analyst | None]
+
+
+class TrackStage:
+    """Turns detected frames into results. Called by one thread.
+
+    Args:
+        tracker_factory: makes each source's own tracker; None = detection only.
+        analyst_factory: makes each source's analytics, or None for a source without rules; None = no analytics.
+        info_of: what a source said of itself.
+        clock: clock of the stamps.
+        statistics: gets the durations of `track` and `analyse`.
+    """
+
+    def __init__(
+        self,
+        tracker_factory: TrackerFactory | None,
+        analyst_factory: AnalystFactory | None,
+        info_of: Callable[[str], StreamInfo],
+        clock: Clock,
+        statistics: RunStatistics,
+    ) -> None:
+        self._tracker_factory = tracker_factory
+        self._analyst_factory = analyst_factory
+        self._info_of = info_of
+        self._clock = clock
+        self._statistics = statistics
+        self._trackers: dict[str, Tracker] = {}
+        self._analysts: dict[str, Analyst | None] = {}
+        self._next_index: dict[str, int] = {}
+        self._ended: set[str] = set()
+
+    def result(self, item: DetectedFrame) -> FrameResult:
+        """The frame with its tracks and what happened at it."""
+        frame = item.frame
+        tracks = self._track(item)
+        events, scene = self._analyse(item, tracks)
+        dropped_before = frame.index - self._next_index.get(frame.source_id, 0)
+        self._next_index[frame.source_id] = frame.index + 1
+        tracked = self._tracker_factory is not None
+        return FrameResult(frame, item.detections, tracks, item.timeline, dropped_before, events, tracked, scene)
+
+    def end(self, source_id: str) -> Closing | None:
+        """The source has ended: what its analytics say of it. Should it come back, its ids go on where they were."""
+        self._next_index.pop(source_id, None)
+        self._ended.add(source_id)
+        analyst = self._analysts.pop(source_id, None)
+        return None if analyst is None else analyst.finish()
+
+    def _track(self, item: DetectedFrame) -> Tracks:
+        if self._tracker_factory is None:
+            tracks = Tracks.empty()
+        else:
+            name = item.frame.source_id
+            if name not in self._trackers:
+                self._trackers[name] = self._tracker_factory(self._info_of(name))
+            if name in self._ended:
+                self._ended.remove(name)
+                self._trackers[name].reset()
+            began_ns = self._clock.now_ns()
+            tracks = self._trackers[name].update(item.detections, item.frame.index, item.frame.pts_s)
+            self._statistics.stage("track").add(self._clock.now_ns() - began_ns)
+        item.timeline.stamp("track_end", self._clock.now_ns())
+        return tracks
+
+    def _analyse(self, item: DetectedFrame, tracks: Tracks) -> tuple[tuple[Event, ...], Scene | None]:
+        if self._analyst_factory is None:
+            return (), None
+        name = item.frame.source_id
+        if name not in self._analysts:
+            self._analysts[name] = self._analyst_factory(self._info_of(name))
+        analyst = self._analysts[name]
+        if analyst is None:
+            return (), None
+        began_ns = self._clock.now_ns()
+        events, scene = analyst.update(item.frame, tracks)
+        self._statistics.stage("analyse").add(self._clock.now_ns() - began_ns)
+        return events, scene
