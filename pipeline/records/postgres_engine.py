@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import MissingExtraError, StoreError
@@ -49,6 +50,7 @@ class PostgresEngine:
     def __init__(self, url: Url, *, read_only: bool) -> None:
         self.types: Mapping[str, str] = _TYPES
         self._url = url
+        self._cursors = count()
         self._psycopg = _psycopg()
         self._connection: psycopg.Connection[Any]
         with self._failures():
@@ -77,7 +79,9 @@ class PostgresEngine:
 
     def rows(self, sql: str, arguments: Sequence[Cell] = ()) -> Iterator[Row]:
         """As in Engine."""
-        with self._failures(), self._connection.transaction(), self._connection.cursor("rows") as cursor:
+        # Held by the server and each of its own name, so that one query may be read while another one is.
+        name = f"rows{next(self._cursors)}"
+        with self._failures(), self._connection.cursor(name, withhold=True) as cursor:
             cursor.itersize = 2000
             yield from cursor.execute(_marked(sql), arguments or None)
 

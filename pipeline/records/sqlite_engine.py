@@ -106,7 +106,9 @@ class SqliteEngine:
     def rows(self, sql: str, arguments: Sequence[Cell] = ()) -> Iterator[Row]:
         """As in Engine."""
         with self._failures():
-            yield from self._connection.execute(sql, arguments)
+            # Not `yield from`: that would close the cursor of a reader who outlives the connection, which fails.
+            for row in self._connection.execute(sql, arguments):
+                yield row  # noqa: UP028
 
     @contextlib.contextmanager
     def transaction(self, *, alone: bool = False) -> Iterator[None]:

@@ -95,6 +95,7 @@ class StoreWriter:
             if source.source_id not in self._sources:
                 self._said_alive_at = -HEARTBEAT_S
             self._sources[source.source_id] = source
+        self._interrupt_if_stuck(STUCK_S)
 
     def close(self) -> None:
         """Write what waits, as long as the store takes it; the rest goes to a file that a warning names. Idempotent."""

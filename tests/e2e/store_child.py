@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -135,7 +136,7 @@ class EventfulAnalyst:
 def main() -> None:
     """Run to the end, or until killed."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    settings = json.loads(open(sys.argv[1]).read())  # noqa: PTH123, SIM115
+    settings = json.loads(Path(sys.argv[1]).read_text())
     sink = EventStoreSink(EventStoreConfig(url=settings["store"], **settings["sink"]), class_names=("person",))
     sink.begin_run(
         RunFacts("child", "digest", {"gate": "rtsp://gate/1" if settings["is_live"] else "/videos/gate.mp4"})

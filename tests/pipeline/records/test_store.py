@@ -245,6 +245,18 @@ def test_many_open_a_new_store_at_once_and_write(store_url: str, makes: Any) -> 
         assert store.count(EventFilter(run="all")) == 80
 
 
+def test_one_query_is_read_while_another_one_is(store_url: str, makes: Any) -> None:
+    filled(store_url, *makes.start(), *(makes.record(float(at)) for at in range(2500)))
+    with open_store(store_url) as store:
+        outer, inner = store.events(), store.events(EventFilter(since=10.0))
+        pairs = list(zip(outer, inner, (len(store.sources()) for _ in range(500)), strict=False))
+        assert len(pairs) == 500
+        assert all(b.start_s - a.start_s == 10 and n == 1 for a, b, n in pairs)
+        # One that is not read to its end is in nobody's way.
+        next(store.events())
+        assert store.count() == 2500
+
+
 # -- bad input --------------------------------------------------------------------------------------------------------
 
 
