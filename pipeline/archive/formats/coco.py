@@ -4,7 +4,8 @@
 and `track_id`, which is unique in the whole file (`video_track_id` is the number within the video). `score` is the
 detector's confidence, and `predicted` 1 where the tracker only assumed the place. Categories count from 1.
 
-Without pictures an image's `file_name` is `<video>#<frame>`: no file, but the place of the picture.
+With pictures, only the frames that were taken are listed, and `file_name` is their place below `images/`. Without,
+every frame is, and `file_name` is `<video>#<frame>`: no file, but where the picture is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from pipeline.archive.formats.options import FormatOptions
+from pipeline.archive.formats.pictures import Every, pictured, write_picture
 from pipeline.archive.record import AnnotatedVideo, FrameTracks
 from pipeline.core.boxes import xyxy_to_ltwh
 
@@ -23,7 +25,13 @@ Record = Mapping[str, Any]
 
 
 def write_coco(videos: Sequence[AnnotatedVideo], folder: Path, options: FormatOptions) -> None:
-    """Write `annotations.json`. Raises OSError."""
+    """Write `annotations.json`, and the pictures if asked for.
+
+    Raises:
+        SourceError, DatasetError: see `pictured`.
+        OSError: the system refused.
+    """
+    every = None if options.images is None else Every.parse(options.images)
     boxes = folder / "annotations.part"
     with (folder / "annotations.json").open("w", encoding="utf-8", newline="\n") as file:
         head = {"description": "written by tracklight"}
@@ -32,7 +40,7 @@ def write_coco(videos: Sequence[AnnotatedVideo], folder: Path, options: FormatOp
         _write_list(file, "videos", (_video(number, video) for number, video in enumerate(videos, 1)))
         # Two lists of one pass over the videos: the second waits in a file of its own.
         with boxes.open("w+", encoding="utf-8", newline="\n") as waiting:
-            _write_list(file, "images", _images(videos, waiting))
+            _write_list(file, "images", _images(videos, every, folder / "images", waiting))
             file.write('"annotations": [')
             waiting.seek(0)
             shutil.copyfileobj(waiting, file)
@@ -68,17 +76,17 @@ def _video(number: int, video: AnnotatedVideo) -> Record:
     }
 
 
-def _images(videos: Sequence[AnnotatedVideo], boxes: TextIO) -> Iterator[Record]:
+def _images(videos: Sequence[AnnotatedVideo], every: Every | None, pictures: Path, boxes: TextIO) -> Iterator[Record]:
     """The image of every frame; its annotations are written to `boxes`."""
     image_id = box_id = tracks_before = 0
     for video_id, video in enumerate(videos, 1):
         facts = video.facts
         highest = 0
-        for one in video.frames():
+        for one, file_name in _frames(video, every, pictures):
             image_id += 1
             yield {
                 "id": image_id,
-                "file_name": f"{facts.name}#{one.frame}",
+                "file_name": file_name,
                 "width": facts.width_px,
                 "height": facts.height_px,
                 "video_id": video_id,
@@ -89,6 +97,19 @@ def _images(videos: Sequence[AnnotatedVideo], boxes: TextIO) -> Iterator[Record]
                 box_id += 1
                 highest = max(highest, record["video_track_id"])
         tracks_before += highest
+
+
+def _frames(video: AnnotatedVideo, every: Every | None, pictures: Path) -> Iterator[tuple[FrameTracks, str]]:
+    """The frames that are listed, with their file names; their pictures are written."""
+    name = video.facts.name
+    if every is None:
+        for one in video.frames():
+            yield one, f"{name}#{one.frame}"
+        return
+    for one, image in pictured(video, every):
+        file_name = f"{name}/{one.frame:06d}.jpg"
+        write_picture(pictures / file_name, image)
+        yield one, file_name
 
 
 def _annotations(one: FrameTracks, image_id: int, video_id: int, tracks_before: int) -> Iterator[Record]:

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class FormatOptions:
-    """Which boxes are written, and how."""
+    """Which boxes and pictures are written, and how."""
 
     classes: tuple[str | int, ...] = Field(
         default=(), description="write these only, by name or number, and number them anew; empty: all"
@@ -24,3 +24,15 @@ class FormatOptions:
         le=100,
         description="cvat: leave out keyframes that interpolation makes up for within this distance (px)",
     )
+    images: str | None = Field(
+        default=None,
+        description="yolo, coco, datumaro: pictures out of the videos, every=1s (media time) or every=25 (frames); null: "
+        "none, of yolo every=1s",
+    )
+    split: tuple[float, ...] = Field(
+        default=(0.8, 0.2),
+        min_length=2,
+        max_length=3,
+        description="yolo: shares of train, val and test, by whole videos",
+    )
+    seed: int = Field(default=0, ge=0, description="yolo: of the order in which videos are dealt out")

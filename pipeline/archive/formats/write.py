@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.archive.formats.options import FormatOptions
 from pipeline.archive.formats.select import SelectedVideo, Selection
 from pipeline.archive.record import AnnotatedVideo, VideoFacts
-from pipeline.core.errors import DatasetError, SinkError, UsageError
+from pipeline.core.errors import DatasetError, SinkError, TracklightError, UsageError
 from pipeline.core.whole_file import write_whole_json
 
 RECORD = "_tracklight.json"
@@ -36,8 +36,13 @@ class Format:
 
 
 FORMATS = {
+    "cvat": Format("pipeline.archive.formats.cvat:write_cvat"),
     "mot": Format("pipeline.archive.formats.mot:write_mot", clipped=False),
     "coco": Format("pipeline.archive.formats.coco:write_coco"),
+    "yolo": Format("pipeline.archive.formats.yolo:write_yolo", marks_predicted=False),
+    "datumaro": Format("pipeline.archive.formats.datumaro:write_datumaro"),
+    "fiftyone": Format("pipeline.archive.formats.fiftyone:write_fiftyone"),
+    "parquet": Format("pipeline.archive.formats.parquet:write_parquet", clipped=False),
 }
 
 
@@ -59,6 +64,8 @@ def write_format(
         UsageError: an unknown format, no video, or a folder with other files, or with changed ones.
         ConfigError: a class that the videos have not.
         DatasetError: videos whose classes differ, or whose tracks cannot be read.
+        SourceError: pictures are wanted, and a video is gone.
+        MissingExtraError: a package that the format needs is not installed.
         SinkError: the disk refuses.
     """
     if name not in FORMATS:
@@ -85,7 +92,7 @@ def write_format(
             shutil.rmtree(folder)
         part.rename(folder)
     except OSError as error:
-        if isinstance(error, SinkError):
+        if isinstance(error, TracklightError):
             raise
         raise SinkError(f"{folder}: wanted to write there, found: {error.strerror or error}") from error
     finally:
