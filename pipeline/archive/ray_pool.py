@@ -7,6 +7,8 @@ import logging
 import os
 import queue
 import secrets
+import socket
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ ATTEMPTS = 2
 """As in a local pool: a video whose worker died is tried once more."""
 _LOOK_EVERY_S = 0.2
 _END_WITHIN_S = 5.0
+_REACHED_WITHIN_S = 10.0
 _STOP = "stop"
 
 
@@ -35,8 +38,6 @@ class RayWorker:
     def __init__(self, job: Job) -> None:
         from pipeline.archive.annotator import Annotator, describe
 
-        logging.getLogger().setLevel(logging.CRITICAL)
-        logging.getLogger("libav").setLevel(logging.CRITICAL)
         self._job = job
         self._stop_file = stop_file(job)
         self._annotator: Annotator | None = None
@@ -176,9 +177,14 @@ class RayPool:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         ours = {"num_cpus": self._n_workers, "include_dashboard": False} if self._address == "local" else {}
         try:
-            ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR, **ours)
+            _check_reachable(self._address)
+            with _silent_native_code():
+                ray.init(address=self._address, log_to_driver=False, logging_level=logging.ERROR, **ours)
         except Exception as error:
-            raise BackendError(f"--ray {redact(self._address)}: cannot be reached: {_first_line(error)}") from error
+            raise BackendError(
+                f"--ray {redact(self._address)}: wanted a Ray cluster there, found {_first_line(error)}; is it "
+                "running, and are RAY_AUTH_MODE and RAY_AUTH_TOKEN here those of the cluster?"
+            ) from error
         try:
             yield
         finally:
@@ -194,6 +200,27 @@ def _prepare_environment(address: str) -> None:
         # Ray would keep a token of its own making in the user's home.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself waits for ever where nobody listens. Raises OSError."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdecimal() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACHED_WITHIN_S).close()
+
+
+@contextlib.contextmanager
+def _silent_native_code() -> Iterator[None]:
+    """While inside, nothing reaches the terminal: Ray's C++ part writes to it directly, whatever its log level is."""
+    sys.stderr.flush()
+    terminal, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        os.close(nowhere)
 
 
 def _first_line(error: BaseException) -> str:
