@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.analytics.analyst import RuleAnalyst
@@ -78,6 +78,11 @@ PATHS = {
     "past the end": (down(100, 260, 340), [0, 0]),
     "over, and back round the end": ([(600, 260), (600, 340), (100, 340), (100, 260)], [1, 0]),
     "over, round the end within the band": ([(210, 260), (210, 310), (190, 310), (190, 290), (190, 260)], [0, 0]),
+    "over and back within the band, then round the end": (
+        [(210, 260), (210, 305), (210, 295), (190, 295), (190, 340)],
+        [0, 0],
+    ),
+    "beyond the band when first seen": (down(600, 280, 295, 340), [1, 0]),
     "round the end, then over": ([(100, 260), (100, 340), (600, 340), (600, 260)], [0, 1]),
     "over and over within the band": (down(600, 260, 305, 295, 305, 340), [1, 0]),
     "slowly along, then over": ([(300 + 10 * i, 260 + 2 * i) for i in range(41)], [1, 0]),
@@ -272,6 +277,27 @@ def test_who_stops_on_a_common_end_crosses_exactly_one_line(step: tuple[int, int
     one, other = ((x - dy, y + dx), (x, y)), ((x, y), (x + dy, y - dx))
     lines = [LineConfig(name="a", points=one), LineConfig(name="b", points=other[::-1] if turned else other)]
     _, scene = walk({1: [(x - dx, y - dy), (x, y), (x + dx, y + dy)]}, *lines)
+    assert scene.crossings.sum() == 1
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(a=GRID, c=GRID, start=GRID, end=GRID)
+def test_who_turns_on_a_common_end_crosses_exactly_one_line(a: Any, c: Any, start: Any, end: Any, walk: Any) -> None:
+    b = (5, 4)
+
+    def sides(p: Any) -> set[int]:
+        """On which sides of both endless lines a point is: -1, 0, 1."""
+        first = (b[0] - a[0]) * (p[1] - a[1]) - (b[1] - a[1]) * (p[0] - a[0])
+        second = (c[0] - b[0]) * (p[1] - b[1]) - (c[1] - b[1]) * (p[0] - b[0])
+        return {int(np.sign(first)), int(np.sign(second))}
+
+    assume(sides(start) == {-1})
+    assume(sides(end) == {1})
+    lines = [
+        LineConfig(name=str(i), points=((100 * p[0], 100 * p[1]), (100 * q[0], 100 * q[1])), band_px=0)
+        for i, (p, q) in enumerate([(a, b), (b, c)])
+    ]
+    _, scene = walk({1: [(100 * x, 100 * y) for x, y in (start, b, end)]}, *lines)
     assert scene.crossings.sum() == 1
 
 
