@@ -136,6 +136,17 @@ REFUSED = {
         {"ground_plane": {**PLANE, "image": [[0.2, 0.9], [0.2, 0.9], [0.6, 0.3], [0.4, 0.3]]}},
         "cam.ground_plane.image: wanted four points of which no three are on one line, found all but point 3 on a line",
     ),
+    "points that disagree": (
+        {
+            "units": "px",
+            "ground_plane": {
+                "image": [[200, 600], [1000, 600], [800, 200], [400, 200], [600, 260]],
+                "world_m": [[0, 0], [10, 0], [10, 30], [0, 30], [5, 15]],
+            },
+        },
+        "cam.ground_plane: wanted points that agree within max_error_px 5, found 30.7 px; measure the worst one again: "
+        "point 5",
+    ),
     "ground outside the picture": (
         {"ground_plane": {**PLANE, "image": [[0.2, 1.9], [0.8, 0.9], [0.6, 0.3], [0.4, 0.3]]}},
         "cam.ground_plane.image: wanted fractions of the picture from 0 to 1, found (0.2, 1.9); correct it, or say "
