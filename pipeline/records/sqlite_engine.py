@@ -107,8 +107,8 @@ class SqliteEngine:
         """As in Engine."""
         with self._failures():
             # Not `yield from`: that would close the cursor of a reader who outlives the connection, which fails.
-            for row in self._connection.execute(sql, arguments):
-                yield row  # noqa: UP028
+            for row in self._connection.execute(sql, arguments):  # noqa: UP028
+                yield row
 
     @contextlib.contextmanager
     def transaction(self, *, alone: bool = False) -> Iterator[None]:

@@ -88,11 +88,14 @@ class EventfulAnalyst:
         self._info = info
         self._visit: Event | None = None
         self._last: Frame | None = None
+        self._period = -1
 
     def update(self, frame: Frame, tracks: Tracks) -> tuple[tuple[Event, ...], None]:
         self._last = frame
         events = [self._event(frame, EventKind.CROSSING, "line", self._time_s(frame), None)]
-        if frame.index % VISIT_FRAMES == 0:
+        # A camera's frames may be dropped, and among them the one at which a visit would begin.
+        if frame.index // VISIT_FRAMES != self._period:
+            self._period = frame.index // VISIT_FRAMES
             events += self._end_visit(frame)
             self._visit = self._event(frame, EventKind.VISIT, "zone", None, None)
             events.append(self._visit)

@@ -67,6 +67,8 @@ class Child:
     def finish(self) -> str:
         """Wait for its end; gives what it said on stderr."""
         assert self.process.stderr is not None
+        if self.process.stderr.closed:
+            return ""
         errors = self.process.stderr.read()
         self.process.wait(60)
         self._reader.join()
@@ -92,7 +94,7 @@ def quiet_children() -> Iterator[list[Child]]:
     for child in children:
         if child.process.poll() is None:
             child.process.kill()
-            child.finish()
+        child.finish()
 
 
 def check_whole(path: Path) -> None:
@@ -172,7 +174,8 @@ def test_a_camera_s_run_goes_on(tmp_path: Path, quiet_children: list[Child]) -> 
         assert event.start_utc is not None
         assert event.end_utc is not None
         assert event.duration_s is not None
-        assert 0 <= event.duration_s <= 0.55
+        # A visit lasts half a second; the rest is for a machine that is busy with something else.
+        assert 0 <= event.duration_s <= 1.5
         assert (event.end_utc - event.start_utc).total_seconds() == pytest.approx(event.duration_s, abs=2e-6)
     assert all(event.start_utc is not None for event in events.values())
     assert source.frames > 100
