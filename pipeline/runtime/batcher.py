@@ -29,29 +29,33 @@ class Batcher:
         self.changed = threading.Condition()
         """The condition that every channel of this batcher shares."""
         self._channels: dict[str, Channel[Frame]] = {}
-        self._expected: set[str] = set()
+        self._expected: set[object] = set()
         self._ended: list[str] = []
         self._next = 0
         self._aborted = False
 
-    def expect(self, source_id: str) -> None:
-        """A source will `add` its channel later, or be `give_up`: `gather` waits for it instead of ending."""
+    def expect(self, who: object) -> None:
+        """Somebody may `add` a channel later: until `give_up`, `gather` waits instead of ending."""
         with self.changed:
-            self._expected.add(source_id)
+            self._expected.add(who)
 
     def add(self, source_id: str, channel: Channel[Frame]) -> None:
-        """Take frames from this channel from now on. It must share `changed`."""
+        """Take frames from this channel from now on. It must share `changed`.
+
+        Waits until an earlier, closed channel of the same source is drained: its frames come first.
+        """
         with self.changed:
+            self.changed.wait_for(lambda: source_id not in self._channels or self._aborted)
             self._expected.discard(source_id)
             self._channels[source_id] = channel
             if self._aborted:
                 channel.abort()
             self.changed.notify_all()
 
-    def give_up(self, source_id: str) -> None:
-        """An expected source will never come."""
+    def give_up(self, who: object) -> None:
+        """Nothing more comes of the one that was expected."""
         with self.changed:
-            self._expected.discard(source_id)
+            self._expected.discard(who)
             self.changed.notify_all()
 
     def ended(self) -> list[str]:
@@ -100,6 +104,7 @@ class Batcher:
         for name in [name for name, channel in self._channels.items() if channel.finished]:
             del self._channels[name]
             self._ended.append(name)
+            self.changed.notify_all()
 
     def _finished(self) -> bool:
         return not self._expected and not self._channels

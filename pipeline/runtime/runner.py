@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.clock import MonotonicClock
-from pipeline.core.errors import SourceError, StageError, UsageError
+from pipeline.core.errors import StageError, UsageError
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.protocols import Clock, Detector, Source
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
 from pipeline.runtime.batcher import Batcher
-from pipeline.runtime.channel import Channel, ChannelClosedError, Policy
+from pipeline.runtime.channel import Channel, Policy
 from pipeline.runtime.detect_stage import DetectStage, SourceEnd
+from pipeline.runtime.intake import IntakeWiring, SourceReader
 from pipeline.runtime.ledger import Ledger
 from pipeline.runtime.report import RunReport
 from pipeline.runtime.sink_worker import SinkBinding, SinkLine
@@ -42,6 +43,7 @@ class RunnerSettings:
         drain_s: after a stop, how long the frames already read may take to reach the sinks.
         max_frames: frames read from each source, or None for all.
         fail_fast: the first source that fails ends the run, instead of ending alone.
+        keep_open: the run goes on without sources, for more may be added; only `stop` or a failure ends it.
     """
 
     max_batch: int = 1
@@ -53,6 +55,7 @@ class RunnerSettings:
     drain_s: float = 10.0
     max_frames: int | None = None
     fail_fast: bool = False
+    keep_open: bool = False
 
 
 class Runner:
@@ -82,16 +85,16 @@ class Runner:
         analyst_factory: AnalystFactory | None = None,
     ) -> None:
         names = [source.source_id for source in sources]
-        if not names:
+        self._settings = settings or RunnerSettings()
+        if not names and not self._settings.keep_open:
             raise UsageError("Runner: wanted at least one source, found none")
         if len(set(names)) != len(names):
             raise UsageError(f"Runner: wanted sources with different ids, found {names}")
-        self._sources = list(sources)
-        self._settings = settings or RunnerSettings()
         self._clock = clock or MonotonicClock()
         self.ledger = Ledger()
         self.statistics = RunStatistics(names)
         self._infos: dict[str, StreamInfo] = {}
+        self._readers: dict[str, SourceReader] = {}
         self._closings: list[Closing] = []
         self._lock = threading.Lock()
         self._source_errors: dict[str, StageError] = {}
@@ -99,6 +102,7 @@ class Runner:
         self._stopping = threading.Event()
         self._at_once = threading.Event()
         self._aborted = threading.Event()
+        self._over = threading.Event()
         self._batcher = Batcher(self._settings.max_batch, self._settings.batch_wait_s)
         self._detection = DetectStage(
             detector,
@@ -112,14 +116,29 @@ class Runner:
         self._tracking = TrackStage(
             tracker_factory, analyst_factory, lambda name: self.infos[name], self._clock, self.statistics
         )
-        self._lines = [self._make_line(binding) for binding in sinks]
+        self._wiring = IntakeWiring(
+            self._batcher,
+            self.ledger,
+            self.statistics,
+            self._settings.recorded_capacity,
+            self._settings.max_frames,
+            opened=self._source_opened,
+            failed=self._source_failed,
+            drop=self._drop,
+        )
+        self._started = False
+        # Replaced, never changed: threads go through it while sinks are added.
+        self._lines: tuple[SinkLine, ...] = tuple(self._make_line(binding) for binding in sinks)
         self._pumped = [line for line in self._lines if line.binding.sink.needs_main_thread]
         self._workers = [
-            *(Worker(f"source:{s.source_id}", self._reader(s), self._source_failed) for s in self._sources),
             *self._detection.workers,
             Worker("track", self._track_loop, self._stage_failed),
             *(line.worker for line in self._lines if line not in self._pumped),
         ]
+        if self._settings.keep_open:
+            self._batcher.expect(self)
+        for source in sources:
+            self._add_reader(SourceReader(source, self._wiring))
 
     def _make_line(self, binding: SinkBinding) -> SinkLine:
         if binding.sink.is_live:
@@ -140,14 +159,15 @@ class Runner:
             StageError: a stage failed, or every source did. `report()` still tells everything.
         """
         self.statistics.begin()
-        for source in self._sources:
-            self.ledger.open(source.source_id)
-            self._batcher.expect(source.source_id)
         try:
-            for worker in self._workers:
+            with self._lock:
+                self._started = True
+                workers = list(self._workers)
+            for worker in workers:
                 worker.start()
             self._supervise()
         finally:
+            self._over.set()
             self._end_all()
             self.statistics.end()
             for line in self._lines:
@@ -167,8 +187,84 @@ class Runner:
         if at_once:
             self._at_once.set()
         self._stopping.set()
-        for source in self._sources:
-            source.interrupt()
+        for reader in list(self._readers.values()):
+            reader.stop()
+        self._batcher.give_up(self)
+
+    def add_source(self, source: Source, sinks: Sequence[SinkBinding] = ()) -> None:
+        """Take another source in while the run goes on, or one that was removed again. From any thread.
+
+        Args:
+            source: not open yet.
+            sinks: for this source alone; they run until it is removed.
+
+        Raises:
+            UsageError: there is a source of that name, a sink needs the main thread, or the run is ending.
+        """
+        name = source.source_id
+        with self._lock:
+            old = self._readers.get(name)
+        if old is not None and not old.removed:
+            raise UsageError(f"{name}: wanted a source that is not in the run, found that it is")
+        if any(binding.sink.needs_main_thread for binding in sinks):
+            raise UsageError(f"{name}: a sink that needs the main thread must be there from the start")
+        self._refuse_late(name)
+        lines = tuple(self._make_line(binding) for binding in sinks)
+        with self._lock:
+            again = {line.binding.name for line in lines}
+            self._lines = (*(line for line in self._lines if line.binding.name not in again), *lines)
+        for line in lines:
+            self._start(line.worker)
+        self._add_reader(SourceReader(source, self._wiring, old))
+
+    def remove_source(self, source_id: str) -> None:
+        """Let a source go; what was read of it is still processed, and its own sinks are closed then. From any thread.
+
+        Raises:
+            UsageError: there is no such source in the run.
+        """
+        reader = self._reader_of(source_id)
+        reader.removed = True
+        reader.stop()
+
+    def replace_source(self, source: Source) -> None:
+        """Begin a source of the run anew: the old one ends first, ids go on. From any thread.
+
+        Raises:
+            UsageError: there is no such source in the run, or the run is ending.
+        """
+        old = self._reader_of(source.source_id)
+        self._refuse_late(source.source_id)
+        with self._lock:
+            self._source_errors.pop(source.source_id, None)
+        self._add_reader(SourceReader(source, self._wiring, old))
+
+    def _reader_of(self, source_id: str) -> SourceReader:
+        with self._lock:
+            reader = self._readers.get(source_id)
+            there = [name for name, one in self._readers.items() if not one.removed]
+        if reader is None or reader.removed:
+            raise UsageError(f"wanted a source of this run ({', '.join(there) or 'none'}), found {source_id!r}")
+        return reader
+
+    def _refuse_late(self, source_id: str) -> None:
+        if self._stopping.is_set() or self._aborted.is_set() or self._over.is_set():
+            raise UsageError(f"{source_id}: the run is over; no source can begin")
+
+    def _add_reader(self, reader: SourceReader) -> None:
+        with self._lock:
+            self._readers[reader.source.source_id] = reader
+        self._start(reader.worker)
+        # A stop between the check and here has not seen this reader.
+        if self._stopping.is_set() or self._aborted.is_set():
+            reader.stop()
+
+    def _start(self, worker: Worker) -> None:
+        with self._lock:
+            # Threads that have ended are let go, else a camera that is restarted every hour adds up.
+            self._workers = [*(w for w in self._workers if w.alive or not w.began), worker]
+            if self._started:
+                worker.start()
 
     @property
     def infos(self) -> dict[str, StreamInfo]:
@@ -186,7 +282,7 @@ class Runner:
             infos=self.infos,
             status=self._status(),
             accounts=self.ledger.snapshot(),
-            counters={source.source_id: dict(source.counters) for source in self._sources},
+            counters={name: dict(reader.source.counters) for name, reader in list(self._readers.items())},
             source_errors=errors,
             sinks={line.binding.name: line.account() for line in self._lines},
             errors=tuple(all_errors),
@@ -228,8 +324,8 @@ class Runner:
     def _abort(self) -> None:
         """Failure: every channel stops at once, and what lies in them is accounted for."""
         self._aborted.set()
-        for source in self._sources:
-            source.interrupt()
+        for reader in list(self._readers.values()):
+            reader.stop()
         self._drop(self._batcher.abort())
         self._drop(self._detection.abort())
         for line in self._lines:
@@ -254,58 +350,13 @@ class Runner:
 
     # -- the threads --------------------------------------------------------------------------------------------------
 
-    def _reader(self, source: Source) -> Callable[[Worker], None]:
-        def read(worker: Worker) -> None:
-            channel: Channel[Frame] | None = None
-            try:
-                if not self._stopping.is_set():
-                    channel = self._intake(source.open())
-                    self._read_frames(source, channel, worker)
-            except SourceError:
-                # A source that is interrupted while it opens says so by failing; that is what was asked for.
-                if not (self._stopping.is_set() or self._aborted.is_set()):
-                    raise
-            finally:
-                self._batcher.give_up(source.source_id)
-                if channel is not None:
-                    channel.close()
-                source.close()
-
-        return read
-
-    def _intake(self, info: StreamInfo) -> Channel[Frame]:
-        """A channel for a source that has opened: its kind fixes the policy."""
+    def _source_opened(self, info: StreamInfo) -> None:
         if info.is_live:
             self._detection.yield_to_live()
-            channel: Channel[Frame] = Channel(1, Policy.NEWEST, self._batcher.changed)
-        else:
-            channel = Channel(self._settings.recorded_capacity, Policy.BLOCK, self._batcher.changed)
         with self._lock:
             self._infos[info.source_id] = info
         for line in self._lines:
             line.announce(info)
-        self._batcher.add(info.source_id, channel)
-        return channel
-
-    def _read_frames(self, source: Source, channel: Channel[Frame], worker: Worker) -> None:
-        reading = self.statistics.stage(f"read:{source.source_id}")
-        n_read = 0
-        while self._settings.max_frames is None or n_read < self._settings.max_frames:
-            began_ns = time.monotonic_ns()
-            frame = source.read()
-            if frame is None:
-                return
-            reading.add(time.monotonic_ns() - began_ns)
-            worker.at = frame
-            n_read += 1
-            self.ledger.produced(source.source_id)
-            try:
-                displaced = channel.put(frame)
-            except ChannelClosedError:
-                self._drop([frame])
-                raise
-            if displaced is not None:
-                self.ledger.dropped(source.source_id, "newer")
 
     def _track_loop(self, worker: Worker) -> None:
         try:
@@ -326,12 +377,14 @@ class Runner:
 
     def _end_source(self, source_id: str) -> None:
         closing = self._tracking.end(source_id)
-        if closing is None:
-            return
-        with self._lock:
-            self._closings.append(closing)
-        for line in self._lines:
-            line.end_source(closing)
+        if closing is not None:
+            with self._lock:
+                self._closings.append(closing)
+            for line in self._lines:
+                line.end_source(closing)
+        if self._readers[source_id].removed:
+            for line in [line for line in self._lines if line.binding.source_id == source_id]:
+                line.end()
 
     def _emit(self, result: FrameResult) -> None:
         now_ns = self._clock.now_ns()
@@ -346,7 +399,8 @@ class Runner:
     def _outcome_error(self) -> StageError | None:
         if self._first_error is not None:
             return self._first_error
-        if len(self._source_errors) == len(self._sources):
+        n_sources = sum(not reader.removed for reader in self._readers.values())
+        if not self._settings.keep_open and len(self._source_errors) == n_sources:
             return next(iter(self._source_errors.values()))
         return None
 

@@ -39,6 +39,11 @@ class RunStatistics:
         """The run is over."""
         self._ended_ns = time.monotonic_ns()
 
+    def add_source(self, source_id: str) -> None:
+        """A source joins the run; nothing changes for one that was there before."""
+        with self._lock:
+            self._latency.setdefault(source_id, Durations())
+
     def stage(self, name: str) -> Durations:
         """The durations of one stage; made on first use."""
         with self._lock:

@@ -46,6 +46,11 @@ class Worker:
         """Whether the thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def began(self) -> bool:
+        """Whether the thread was started."""
+        return self._thread.ident is not None
+
     def guard(self, body: Callable[[Worker], None]) -> bool:
         """Run `body` in the calling thread; False if it ended the stage, by the end of its channel or by an error."""
         try:

@@ -188,8 +188,11 @@ class TestStop:
 
         def stop(result: FrameResult) -> None:
             if result.frame.index == 20:
-                runner.stop(at_once=True)
                 deadline = time.monotonic() + 5
+                # More is read than fits between the tracker and this sink (21 written, 8 held, 1 in hand).
+                while runner.report().sources["a"].produced < 34 and time.monotonic() < deadline:
+                    time.sleep(0.001)
+                runner.stop(at_once=True)
                 while not runner.report().sources["a"].dropped and time.monotonic() < deadline:
                     time.sleep(0.001)
 
