@@ -34,7 +34,7 @@ def write_datumaro(videos: Sequence[AnnotatedVideo], folder: Path, options: Form
     for video, subset in zip(videos, subsets, strict=True):
         with (folder / "annotations" / f"{subset}.json").open("w", encoding="utf-8", newline="\n") as file:
             infos = {"author": "tracklight", "video": video.facts.name, "fps": round(video.facts.fps, 6)}
-            file.write('{\n"dm_format_version": "1.0",\n"media_type": 2,\n')
+            file.write('{\n"dm_format_version": "1.0",\n')
             file.write(f'"infos": {json.dumps(infos, ensure_ascii=False)},\n')
             file.write(f'"categories": {json.dumps(_categories(video.class_names), ensure_ascii=False)},\n"items": [')
             separator = "\n"

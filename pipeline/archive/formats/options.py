@@ -26,8 +26,8 @@ class FormatOptions:
     )
     images: str | None = Field(
         default=None,
-        description="yolo, coco, datumaro: pictures out of the videos, every=1s (media time) or every=25 (frames); null: "
-        "none, of yolo every=1s",
+        description="yolo, coco, datumaro: pictures out of the videos, every=1s (media time) or every=25 (frames); "
+        "null: none, of yolo every=1s",
     )
     split: tuple[float, ...] = Field(
         default=(0.8, 0.2),

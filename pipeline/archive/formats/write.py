@@ -130,7 +130,8 @@ def _check_folder(folder: Path) -> None:
         raise UsageError(f"{folder}: wanted a new folder, found one with other files; name another")
     written = record.stat().st_mtime_ns
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.stat().st_mtime_ns > written:
+        # Links lead to the videos, which are not ours.
+        if path.is_file() and not path.is_symlink() and path.stat().st_mtime_ns > written:
             raise UsageError(
                 f"{folder}: wanted it as it was written, found {path.relative_to(folder)} changed since; "
                 "move the folder away to keep that work"
