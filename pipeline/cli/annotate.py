@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from pipeline.core.url import redact
 
 if TYPE_CHECKING:
     from pipeline.archive.annotate import Annotated
+    from pipeline.archive.formats import FormatOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", action="append", metavar="NAME", help="also write all results as NAME; may be given several times"
     )
     parser.add_argument(
+        "--format-set", action="append", metavar="KEY=VALUE", help="one setting of the formats, such as min_confidence=0.5"
+    )
+    parser.add_argument(
         "--only-formats", action="store_true", help="annotate nothing; write --format from what is done in -o"
     )
     parser.add_argument("--rules", metavar="FILE.yaml", help="lines, zones and other rules by video name")
@@ -48,12 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Annotate what is not done, write the formats, and say how it went."""
     out = Path(args.output)
-    formats = tuple(dict.fromkeys(args.format or ()))
-    _check_formats(formats)
+    formats = _Formats.of(args)
     if args.only_formats:
-        if not formats:
+        if not formats.names:
             raise UsageError("--only-formats: wanted --format with it, found none")
-        _write_formats(out, formats, quiet=args.quiet)
+        formats.write(out, quiet=args.quiet)
         return 0
     from pipeline.archive.annotate import Annotation
     from pipeline.cli.archive_progress import ArchiveProgress
@@ -72,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
     if signalled:
         print("tracklight: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    if formats:
-        _write_formats(out, formats, quiet=args.quiet)
+    if annotated.progress.n_done:
+        formats.write(out, quiet=args.quiet)
     return 1 if annotated.status == "partial" else 0
 
 
@@ -103,28 +107,47 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
     return flags
 
 
-def _check_formats(formats: tuple[str, ...]) -> None:
-    if not formats:
-        return
-    from pipeline.archive.formats import FORMATS
-    from pipeline.config.registry import nearest
+@dataclass(frozen=True, slots=True)
+class _Formats:
+    """What `--format` and `--format-set` ask for."""
 
-    for name in formats:
-        if name not in FORMATS:
-            raise UsageError(f"--format: wanted {', '.join(FORMATS)}, found {name!r}{nearest(name, FORMATS)}")
+    names: tuple[str, ...]
+    options: FormatOptions | None
 
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> _Formats:
+        """Checked before anything is annotated."""
+        names = tuple(dict.fromkeys(args.format or ()))
+        if not names:
+            if args.format_set:
+                raise UsageError("--format-set: wanted --format with it, found none")
+            return cls((), None)
+        from pipeline.archive.formats import FORMATS, FormatOptions
+        from pipeline.config.registry import nearest
+        from pipeline.config.validate import validated
+        from pipeline.config.yaml_file import parse_settings
 
-def _write_formats(out: Path, formats: tuple[str, ...], *, quiet: bool) -> None:
-    from pipeline.archive.archive import read_archive
-    from pipeline.archive.formats import write_format
+        for name in names:
+            if name not in FORMATS:
+                raise UsageError(f"--format: wanted {', '.join(FORMATS)}, found {name!r}{nearest(name, list(FORMATS))}")
+        return cls(names, validated(FormatOptions, parse_settings(args.format_set or []), "--format-set"))
 
-    videos = read_archive(out)
-    if not videos:
-        raise UsageError(f"{out}: wanted annotated videos to write as {', '.join(formats)}, found none")
-    for name in formats:
-        write_format(name, videos, out / name)
-        if not quiet:
-            print(f"tracklight: wrote {out / name}", file=sys.stderr)
+    def write(self, out: Path, *, quiet: bool) -> None:
+        """All results on disk, in each format in a folder of its name."""
+        if not self.names:
+            return
+        from pipeline.archive.archive import read_archive
+        from pipeline.archive.formats import write_format
+        from pipeline.archive.lock import locked
+
+        videos = read_archive(out)
+        if not videos:
+            raise UsageError(f"{out}: wanted annotated videos to write as {', '.join(self.names)}, found none")
+        with locked(out):
+            for name in self.names:
+                write_format(name, videos, out / name, self.options)
+                if not quiet:
+                    print(f"tracklight: wrote {out / name}", file=sys.stderr)
 
 
 def _print_summary(annotated: Annotated, out: Path) -> None:
