@@ -127,6 +127,7 @@ class SourceReader:
             worker.at = frame
             n_read += 1
             wiring.ledger.produced(name)
+            wiring.statistics.was_read(name)
             try:
                 displaced = channel.put(frame)
             except ChannelClosedError:

@@ -22,6 +22,7 @@ from pipeline.runtime.ledger import Ledger
 from pipeline.runtime.report import RunReport
 from pipeline.runtime.sink_worker import SinkBinding, SinkLine
 from pipeline.runtime.statistics import RunStatistics
+from pipeline.runtime.status import SourceStatus, status_of
 from pipeline.runtime.track_stage import AnalystFactory, TrackerFactory, TrackStage
 from pipeline.runtime.worker import Worker
 
@@ -271,6 +272,16 @@ class Runner:
         """What the sources that have opened so far said of themselves."""
         with self._lock:
             return dict(self._infos)
+
+    def source_status(self) -> tuple[SourceStatus, ...]:
+        """How every source is doing right now, removed ones left out. From any thread."""
+        accounts = self.ledger.snapshot()
+        now_ns = time.monotonic_ns()
+        return tuple(
+            status_of(reader, accounts[name], self.statistics, now_ns)
+            for name, reader in list(self._readers.items())
+            if not reader.removed
+        )
 
     def report(self) -> RunReport:
         """What happened so far; final once `run` has returned or raised."""

@@ -4,16 +4,39 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from pipeline.core.frame import StreamInfo
 from pipeline.core.scene import Closing
-from pipeline.runtime.latency import Durations
+from pipeline.runtime.latency import RECENT, Durations, Percentiles
 from pipeline.runtime.ledger import SourceAccount
 from pipeline.runtime.report import RunReport, SinkReport, SourceReport, StageReport, counts_at_end, environment
 
 BUSY = 0.8
 """A run of live sources is bounded by a stage only if that stage worked this share of the time."""
+
+
+PACE_S = 5.0
+"""Rates are those of the last seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How one source has been doing in the last seconds.
+
+    Attributes:
+        frames_per_s: results per second.
+        latency: capture to emission of the last frames.
+        age_s: since the last result, None before the first.
+        read_age_s: since the last frame that was read, None before the first.
+    """
+
+    frames_per_s: float
+    latency: Percentiles
+    age_s: float | None
+    read_age_s: float | None
 
 
 class RunStatistics:
@@ -24,6 +47,8 @@ class RunStatistics:
         self._stages: dict[str, Durations] = {}
         self._n_threads: dict[str, int] = {}
         self._latency = {name: Durations() for name in source_ids}
+        self._emitted_ns: dict[str, deque[int]] = {name: deque(maxlen=RECENT) for name in source_ids}
+        self._read_ns: dict[str, int] = {}
         self._end_to_end = Durations()
         self._began_ns: int | None = None
         self._ended_ns: int | None = None
@@ -43,6 +68,28 @@ class RunStatistics:
         """A source joins the run; nothing changes for one that was there before."""
         with self._lock:
             self._latency.setdefault(source_id, Durations())
+            self._emitted_ns.setdefault(source_id, deque(maxlen=RECENT))
+
+    def was_read(self, source_id: str) -> None:
+        """A source handed a frame over just now."""
+        self._read_ns[source_id] = time.monotonic_ns()
+
+    def pace(self, source_id: str, now_ns: int) -> Pace:
+        """How a source has been doing lately; `now_ns` is `time.monotonic_ns()`."""
+        with self._lock:
+            times = list(self._emitted_ns[source_id])
+            latency = self._latency[source_id]
+            read_ns = self._read_ns.get(source_id)
+        lately = [at_ns for at_ns in times if now_ns - at_ns <= PACE_S * 1e9]
+        # Of a source faster than the memory of it, the rate is that of the frames remembered.
+        full = len(lately) == RECENT
+        span_s = (now_ns - lately[0]) / 1e9 if full else PACE_S
+        return Pace(
+            len(lately) / span_s if lately and span_s else 0.0,
+            latency.recent(),
+            (now_ns - times[-1]) / 1e9 if times else None,
+            (now_ns - read_ns) / 1e9 if read_ns is not None else None,
+        )
 
     def stage(self, name: str) -> Durations:
         """The durations of one stage; made on first use."""
@@ -61,6 +108,7 @@ class RunStatistics:
         with self._lock:
             self._n_emitted += 1
             self._last_emitted_ns = time.monotonic_ns()
+            self._emitted_ns[source_id].append(self._last_emitted_ns)
             self._first_emitted_ns = self._first_emitted_ns or self._last_emitted_ns
 
     def end_to_end(self) -> Durations:
