@@ -17,9 +17,6 @@ _SAMPLES = 32
 _EVERY = 8
 """Velocities are worked out so many times per window: they hardly change in between."""
 
-_EDGE = 0.005
-"""A box so close to an edge of the picture (share of the diagonal) is cut off: its anchor says nothing of motion."""
-
 KMH = 3.6
 """km/h in one m/s."""
 
@@ -70,7 +67,8 @@ class Speeds:
         self._placement.move_to(shape_hw)
         self.plane = None if config is None else GroundPlane(config, self._placement.px(config.image, "ground_plane"))
         height, width = shape_hw
-        edge = _EDGE * float(np.hypot(height, width))
+        # Boxes of what the picture cuts end a few pixels off its edge: a detector's error, as beside lines and zones.
+        edge = self._placement.band_px(None)
         top = -np.inf if self._rules.anchor == "bottom_center" else edge
         bottom = np.inf if self._rules.anchor == "top_center" else height - edge
         self._least = np.array([edge, top, -np.inf, -np.inf])

@@ -223,9 +223,9 @@ def test_two_stops_are_two() -> None:
 
 
 def test_driving_out_of_the_picture_is_no_stop() -> None:
-    """The box's lower edge stays at the picture's for a second."""
+    """The box ends 8 px above the picture's edge for two seconds."""
     film = Film({"sudden_stop_from": 60, "stopped_s": 0.5})
-    film.run(5, lambda t: np.array([600, min(500 + 100 * t, 719.0)]) if t < 4 else None)
+    film.run(5, lambda t: np.array([600, min(500 + 100 * t, 712.0)]) if t < 4 else None)
     assert film.end() == []
 
 
