@@ -7,11 +7,11 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from enum import StrEnum
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from pipeline.core.control import SourceState
 from pipeline.core.errors import SourceError, UsageError
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.protocols import Clock, Source
@@ -37,16 +37,6 @@ class ReconnectConfig:
         le=1,
         description="each wait is shortened by up to this part, to spread many cameras",
     )
-
-
-class SourceState(StrEnum):
-    """What a reconnecting source is doing."""
-
-    CLOSED = "closed"
-    CONNECTING = "connecting"
-    LIVE = "live"
-    BACKING_OFF = "backing_off"
-    FAILED = "failed"
 
 
 class ReconnectingSource:
@@ -83,7 +73,7 @@ class ReconnectingSource:
         self._interrupted = threading.Event()
         self._lock = threading.Lock()
         self._inner: Source | None = None
-        self._state = SourceState.CLOSED
+        self._state = SourceState.ENDED
         self._is_live = True
         self._failures = 0
         self._was_live = False
@@ -131,7 +121,7 @@ class ReconnectingSource:
         Raises:
             SourceError: an error that will not pass, or `max_attempts` failures in a row.
         """
-        if self._state is SourceState.CLOSED:
+        if self._state is SourceState.ENDED:
             raise UsageError(f"{self._source_id}: read() was called on a source that is not open; call open() first")
         while self._inner is not None and not self._interrupted.is_set():
             try:
@@ -163,7 +153,7 @@ class ReconnectingSource:
         """Close the connection. Idempotent."""
         self._drop_inner()
         if self._state is not SourceState.FAILED:
-            self._state = SourceState.CLOSED
+            self._state = SourceState.ENDED
 
     def _connect(self) -> StreamInfo | None:
         """Attempt until a source is open; None once interrupted."""

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from pipeline.config.build import build_run, load_run_config
 
     config = load_run_config(args.config, _flags(args), args.set or [])
-    if not config.sources:
+    if not config.sources and not config.runtime.keep_open:
         raise UsageError("run: wanted --source (a file, folder, camera, URL …), found none")
     if not config.outputs:
         config = _default_outputs(config, args)

@@ -17,13 +17,15 @@ from pipeline.config.yaml_file import fill_environment, merge, parse_settings, r
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.errors import ConfigError, UsageError
 from pipeline.core.frame import StreamInfo
-from pipeline.core.protocols import Clock, Detector, Source, Tracker
+from pipeline.core.protocols import Clock, Detector, Source, SteeringSink, Tracker
 from pipeline.runtime.runner import Runner, RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from pipeline.runtime.track_stage import TrackerFactory
 
 if TYPE_CHECKING:
     from detector.detector import YoloDetector
+    from pipeline.config.live_control import LiveControl
+    from sources.address import SourceAddress
 
 ADDRESS_FIELDS = {"video_file": "path", "images": "path", "camera": "device", "network": "url"}
 """The config field of each kind of source that `--source` fills."""
@@ -34,10 +36,11 @@ LIVE_KINDS = ("camera", "network")
 
 @dataclass(frozen=True, slots=True)
 class BuiltRun:
-    """A runner that is ready, and what it will write."""
+    """A runner that is ready, what it will write, and what steers it while it goes on."""
 
     runner: Runner
     written: tuple[str, ...]
+    control: LiveControl
 
 
 def load_run_config(path: str | None, flags: Mapping[str, Any], settings: Sequence[str]) -> RunConfig:
@@ -102,23 +105,24 @@ def build_sources(config: RunConfig, clock: Clock) -> list[Source]:
     """
     from sources.address import expand_sources
 
-    made: list[Source] = []
-    for address in expand_sources(config.sources):
-        kind = str(address.kind)
-        inner_config = source_config(config, kind, address.value)
-        source_class = SOURCES[kind].stage_class()
+    return [make_source(config, address, clock) for address in expand_sources(config.sources)]
 
-        def make(source_class: Any = source_class, inner: Any = inner_config, name: str = address.source_id) -> Source:
-            source: Source = source_class(inner, source_id=name, clock=clock)
-            return source
 
-        if kind in LIVE_KINDS:
-            made.append(_wrapped("reconnect", config, make, address.source_id, clock))
-        elif config.runtime.realtime:
-            made.append(_wrapped("replay", config, make, address.source_id, clock))
-        else:
-            made.append(make())
-    return made
+def make_source(config: RunConfig, address: SourceAddress, clock: Clock) -> Source:
+    """The source of one address, not opened yet."""
+    kind, name = str(address.kind), address.source_id
+    inner_config = source_config(config, kind, address.value)
+    source_class = SOURCES[kind].stage_class()
+
+    def make() -> Source:
+        source: Source = source_class(inner_config, source_id=name, clock=clock)
+        return source
+
+    if kind in LIVE_KINDS:
+        return _wrapped("reconnect", config, make, name, clock)
+    if config.runtime.realtime:
+        return _wrapped("replay", config, make, name, clock)
+    return make()
 
 
 def _wrapped(kind: str, config: RunConfig, make: Callable[[], Source], source_id: str, clock: Clock) -> Source:
@@ -217,12 +221,14 @@ def build_run(
     Raises:
         TracklightError: anything in the configuration that cannot work; nothing has been written then.
     """
+    from pipeline.config.live_control import LiveControl
     from pipeline.config.outputs import build_sinks, check_outputs
 
     clock = MonotonicClock()
     sources = build_sources(config, clock)
-    if not sources:
+    if not sources and not config.runtime.keep_open:
         raise UsageError("run: wanted at least one source, found none")
+    control = LiveControl(config, clock)
     source_ids = [source.source_id for source in sources]
     check_sources(config.analytics, source_ids)
     outputs = check_outputs(config, source_ids)
@@ -241,10 +247,15 @@ def build_run(
             drain_s=config.runtime.drain_s,
             max_frames=config.max_frames,
             fail_fast=config.runtime.fail_fast,
+            keep_open=config.runtime.keep_open,
         )
         runner = Runner(sources, used, factory, [*sinks, *extra_sinks], settings, clock, analysts)
         kept = (output for output in outputs if output.is_file or output.kind == "event_store")
-        yield BuiltRun(runner, tuple(output.shown for output in kept))
+        control.connect(runner, used.class_names)
+        for binding in (*sinks, *extra_sinks):
+            if isinstance(binding.sink, SteeringSink):
+                binding.sink.steer(control)
+        yield BuiltRun(runner, tuple(output.shown for output in kept), control)
     finally:
         if detector is None:
             used.close()

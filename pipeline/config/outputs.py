@@ -79,6 +79,30 @@ def check_outputs(config: RunConfig, source_ids: Sequence[str]) -> list[Output]:
     return outputs
 
 
+def outputs_of_source(config: RunConfig, source_id: str) -> list[Output]:
+    """The outputs that a source which joins a run gets for itself. Nothing is written yet.
+
+    Raises:
+        UsageError: a file that exists or cannot be written.
+    """
+    from sinks.address import FILE_KINDS, parse_output, per_source_path
+    from sinks.output_path import check_output
+
+    outputs: list[Output] = []
+    for text in config.outputs:
+        address = parse_output(text)
+        kind, is_file = str(address.kind), address.kind in FILE_KINDS
+        if SINKS[kind].stage_class().shared:
+            continue
+        if is_file:
+            path = per_source_path(Path(address.value), source_id)
+            check_output(path, exist_ok=config.exist_ok)
+            outputs.append(Output(kind, str(path), source_id, is_file))
+        else:
+            outputs.append(Output(kind, f"{address.value.rstrip('/')}/{source_id}", source_id, is_file))
+    return outputs
+
+
 def _refuse_doubles(config: RunConfig, outputs: Sequence[Output]) -> None:
     """No output may overwrite another one, nor the video it is made from."""
     from sources.address import SourceKind, expand_sources

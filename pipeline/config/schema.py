@@ -29,6 +29,9 @@ class RuntimeSettings(BaseModel):
         default=10.0, gt=0, description="after Ctrl-C, how long frames already read may take to be written (s)"
     )
     fail_fast: bool = Field(default=False, description="the first source that fails ends the run")
+    keep_open: bool = Field(
+        default=False, description="go on without sources: more may be added from the dashboard; Ctrl-C ends the run"
+    )
     realtime: bool = Field(
         default=False, description="play recorded sources at their own rate, dropping what comes too late"
     )

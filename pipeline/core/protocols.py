@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from pipeline.core.control import RunControl
 from pipeline.core.detections import Detections
 from pipeline.core.event import Event
 from pipeline.core.frame import Frame, StreamInfo
@@ -168,3 +169,11 @@ class ClosingSink(Sink, Protocol):
 
     def end_source(self, closing: Closing) -> None:
         """The source has ended; called once after its last result and before `close`. Raises SinkError."""
+
+
+@runtime_checkable
+class SteeringSink(Sink, Protocol):
+    """A sink through which people watch and steer the run."""
+
+    def steer(self, control: RunControl) -> None:
+        """What it watches and steers; called once, before the run begins."""

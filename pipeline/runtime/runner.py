@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.clock import MonotonicClock
+from pipeline.core.control import SourceStatus
 from pipeline.core.errors import StageError, UsageError
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.protocols import Clock, Detector, Source
@@ -22,7 +23,7 @@ from pipeline.runtime.ledger import Ledger
 from pipeline.runtime.report import RunReport
 from pipeline.runtime.sink_worker import SinkBinding, SinkLine
 from pipeline.runtime.statistics import RunStatistics
-from pipeline.runtime.status import SourceStatus, status_of
+from pipeline.runtime.status import status_of
 from pipeline.runtime.track_stage import AnalystFactory, TrackerFactory, TrackStage
 from pipeline.runtime.worker import Worker
 

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 from pipeline.core.clock import MonotonicClock
+from pipeline.core.control import SourceState
 from pipeline.core.errors import SourceError
 from pipeline.core.frame import CaptureClock, Frame
 from pipeline.core.url import Url
 from sources.network import NetworkConfig, NetworkSource
 from sources.network_errors import NoSuchStreamError
-from sources.reconnect import ReconnectConfig, ReconnectingSource, SourceState
+from sources.reconnect import ReconnectConfig, ReconnectingSource
 
 Clip = Callable[..., Path]
 Number = Callable[[np.ndarray], int]

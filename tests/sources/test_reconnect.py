@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from pipeline.core.clock import MonotonicClock, SimulatedClock
+from pipeline.core.control import SourceState
 from pipeline.core.errors import SourceError
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
 from sources.network_errors import NoSuchStreamError
-from sources.reconnect import ReconnectConfig, ReconnectingSource, SourceState
+from sources.reconnect import ReconnectConfig, ReconnectingSource
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 BROKEN = SourceError("broken", retryable=True)
@@ -93,7 +94,7 @@ def test_numbers_and_media_time_go_on_over_a_break() -> None:
     assert source.counters == {"corrupt": 6, "reconnects": 2}
     source.close()
     assert all(s.closed for s in made)
-    assert source.state is SourceState.CLOSED
+    assert source.state is SourceState.ENDED
 
 
 def test_waits_double_up_to_the_longest_and_start_again_after_a_frame() -> None:

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from pipeline.core.control import SourceState
 from pipeline.core.errors import SourceError
 from pipeline.runtime.runner import Runner, RunnerSettings, SinkBinding
 from pipeline.runtime.statistics import PACE_S, RunStatistics
-from pipeline.runtime.status import STALLED_S, SourceState
+from pipeline.runtime.status import STALLED_S
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -49,7 +50,7 @@ def test_states_of_a_run(stages: SimpleNamespace) -> None:
     assert (status["slow"].is_live, status["slow"].width_px, status["slow"].age_s) == (None, 0, None)
     assert (status["live"].is_live, status["live"].width_px, status["live"].height_px) == (True, 8, 8)
     assert status["live"].frames_per_s > 1
-    assert status["live"].latency.p50_ms > 0
+    assert status["live"].latency_p50_ms > 0
     assert status["live"].produced >= status["live"].emitted > 0
     runner.remove_source("live")
     assert "live" not in states(runner)

@@ -1,0 +1,78 @@
+"""How every source is doing, and what may be asked of a run while it goes on: for those who watch and steer it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+
+class SourceState(StrEnum):
+    """What a source is doing."""
+
+    CONNECTING = "connecting"
+    """Being opened, for the first time or again."""
+    LIVE = "live"
+    """Frames come."""
+    STALLED = "stalled"
+    """Open, but no frame for some seconds."""
+    BACKING_OFF = "backing_off"
+    """Waits before it tries again."""
+    FAILED = "failed"
+    """Ended by an error."""
+    ENDED = "ended"
+    """Came to its end, or was removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """One source at one moment.
+
+    Attributes:
+        source_id: its name.
+        state: what it is doing.
+        is_live: whether it is a live one; None until it was open.
+        width_px, height_px: of its frames; 0 until it was open.
+        produced, emitted: frames so far.
+        dropped: frames by reason.
+        frames_per_s: results of the last seconds, per second.
+        latency_p50_ms, latency_p95_ms: capture to emission, of the last frames; 0 before the first.
+        age_s: since the last result, None before the first.
+        counters: what the source left out or went through (`reconnects`, `corrupt`, ...).
+        error: why it ended, None otherwise.
+    """
+
+    source_id: str
+    state: SourceState
+    is_live: bool | None
+    width_px: int
+    height_px: int
+    produced: int
+    emitted: int
+    dropped: Mapping[str, int]
+    frames_per_s: float
+    latency_p50_ms: float
+    latency_p95_ms: float
+    age_s: float | None
+    counters: Mapping[str, int]
+    error: str | None
+
+
+class RunControl(Protocol):
+    """A run as a dashboard or an API sees it. Every method may be called from any thread."""
+
+    def sources(self) -> tuple[SourceStatus, ...]:
+        """How every source is doing right now."""
+
+    def report(self) -> Mapping[str, Any]:
+        """The run report so far, JSON-ready."""
+
+    def add(self, address: str) -> str:
+        """Take another source in, as `--source` would. Returns its id. Raises UsageError, SourceError."""
+
+    def remove(self, source_id: str) -> None:
+        """Let a source go. Raises UsageError: there is none of that name."""
+
+    def restart(self, source_id: str) -> None:
+        """Open a source anew. Raises UsageError: there is none of that name."""

@@ -1,0 +1,93 @@
+"""A run steered while it goes on, through its configuration's words."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.build import build_run, load_run_config
+from pipeline.core.control import RunControl, SourceState
+from pipeline.core.errors import SourceError, UsageError
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    waited = threading.Event()
+    for _ in range(4000):
+        if condition():
+            return
+        waited.wait(0.005)
+    raise AssertionError("did not come about in 20 s")
+
+
+def test_sources_join_leave_and_begin_anew(tmp_path: Path, small_clip: Path, small_weights: Path) -> None:
+    second = tmp_path / "second.mp4"
+    second.write_bytes(small_clip.read_bytes())
+    config = load_run_config(
+        None,
+        {
+            "outputs": [str(tmp_path / "all.jsonl"), str(tmp_path / "boxes.txt")],
+            "detector": {"weights": str(small_weights), "img_size": 64, "backend": "eager"},
+            "runtime": {"keep_open": True},
+            "exist_ok": True,
+        },
+        [],
+    )
+    with build_run(config) as built:
+        control: RunControl = built.control
+        thread = threading.Thread(target=built.runner.run)
+        thread.start()
+        try:
+            first_id = control.add(str(small_clip))
+            until(lambda: states(control).get(first_id) == SourceState.ENDED)
+            # A name that is taken gets a number, as on the command line.
+            again_id = control.add(str(small_clip))
+            assert again_id == f"{first_id}-2"
+            second_id = control.add(str(second))
+            until(lambda: set(states(control).values()) == {SourceState.ENDED})
+            control.restart(second_id)
+            n_frames = control.sources()[0].emitted
+            until(lambda: {one.source_id: one.emitted for one in control.sources()}[second_id] == 2 * n_frames)
+            control.remove(first_id)
+            assert set(states(control)) == {again_id, second_id}
+            for ask in (control.remove, control.restart):
+                with pytest.raises(UsageError, match="wanted a source of this run"):
+                    ask("nobody")
+            with pytest.raises(SourceError, match="no-such-file"):
+                control.add(str(tmp_path / "no-such-file.mp4"))
+            assert control.report()["sources"][first_id]["emitted"] == n_frames
+        finally:
+            built.runner.stop()
+            thread.join()
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    found = {name: sum(line["source"] == name for line in lines) for name in (first_id, again_id, second_id)}
+    assert found == {first_id: n_frames, again_id: n_frames, second_id: 2 * n_frames}
+    # An output that serves one source gets a file for each that joins.
+    assert {path.name for path in tmp_path.glob("boxes*.txt")} == {
+        f"boxes.{name}.txt" for name in (first_id, again_id, second_id)
+    }
+
+
+def test_a_file_that_is_there_refuses_the_source(tmp_path: Path, small_clip: Path, small_weights: Path) -> None:
+    config = load_run_config(
+        None,
+        {
+            "outputs": [str(tmp_path / "boxes.txt")],
+            "detector": {"weights": str(small_weights), "img_size": 64, "backend": "eager"},
+            "runtime": {"keep_open": True},
+        },
+        [],
+    )
+    (tmp_path / f"boxes.{small_clip.stem}.txt").write_text("mine")
+    with build_run(config) as built, pytest.raises(UsageError, match="exists"):
+        built.control.add(str(small_clip))
+    assert (tmp_path / f"boxes.{small_clip.stem}.txt").read_text() == "mine"
+
+
+def states(control: RunControl) -> dict[str, SourceState]:
+    return {one.source_id: one.state for one in control.sources()}
