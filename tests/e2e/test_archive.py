@@ -249,3 +249,54 @@ def test_killed_twice_on_ray(annotate: Program, uninterrupted: Path, clips: Path
     interrupted_twice(annotate, out, "--workers", 2, "--ray", cluster)
     check_equal(out, uninterrupted, clips)
     assert "Traceback" not in annotate.errors()
+
+
+def test_ctrl_c_ends_within_seconds_and_formats_follow_a_whole_run(
+    annotate: Program, clips: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    only = ("--set", "max_frames=2", "--workers", 2, "--format", "coco")
+    process = annotate.start(out, *only)
+    wait_for(lambda: len(done_folders(out)) >= 10, process, annotate)
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert time.monotonic() - began < 10
+    assert "interrupted; the same command goes on from here" in annotate.errors()
+    assert not (out / "coco").exists()
+    n_before = len(done_folders(out))
+    assert 10 <= n_before < N_CLIPS
+    assert json.loads((out / "manifest.json").read_text())["status"] == "interrupted"
+    assert annotate.run(out, *only) == 1
+    assert f"{N_CLIPS - n_before} videos annotated, {n_before} were done before" in annotate.errors()
+    assert len(json.loads((out / "coco" / "annotations.json").read_text())["videos"]) == N_CLIPS
+    assert "Traceback" not in annotate.errors()
+
+
+def test_workers_end_with_a_parent_that_is_killed(annotate: Program, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = annotate.start(out, "--workers", 2)
+    wait_for(lambda: len(done_folders(out)) >= 5, process, annotate)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}/cmdline").exists() for child in children):
+        assert time.monotonic() < deadline, "workers go on without their parent"
+        time.sleep(0.05)
+
+
+def test_two_at_once_are_refused(annotate: Program, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = annotate.start(out, "--workers", 1)
+    wait_for(lambda: len(done_folders(out)) >= 1, process, annotate)
+    assert annotate.run(out, "--workers", 1) == 2
+    assert "found another annotate at work in it" in annotate.errors()
+    assert process.poll() is None
+
+
+def test_what_no_actor_can_work_with_is_told_once(annotate: Program, tmp_path: Path, cluster: str) -> None:
+    assert annotate.run(tmp_path / "out", "--ray", cluster, "--quiet", "--classes", "dragon") == 2
+    (line,) = annotate.errors().splitlines()
+    assert line.startswith("tracklight: ")
+    assert "dragon" in line
