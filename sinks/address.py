@@ -46,7 +46,7 @@ WORDS = {"display": OutputKind.DISPLAY, "null": OutputKind.NULL, "web": OutputKi
 DEFAULT_WEB_PORT = 8080
 _FORMS = (
     ".mp4 .m4v .mov .mkv (video), .jsonl (JSON lines), .csv, .txt (MOT challenge), .json (COCO results), "
-    ".db .sqlite .sqlite3 (event store), postgresql://user@host/database, "
+    ".db .sqlite .sqlite3 (event store), postgresql://host/database, "
     "rtsp://host/path (push), display, web, web:PORT, null"
 )
 

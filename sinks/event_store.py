@@ -244,8 +244,8 @@ class _Source:
         return self._utc(event.start_s, event.captured_ns)
 
     def clip(self, event: Event) -> str:
-        """A media fragment of the video; empty where there is no footage."""
-        if not self._is_video or not self.row.address:
+        """A media fragment of the video; empty where there is no footage, or it is played on the clock's time."""
+        if not self._is_video or self.row.is_live:
             return ""
         end = f",{event.end_s:.3f}" if event.end_s is not None and event.end_s > event.start_s else ""
         return f"{self.row.address}#t={event.start_s:.3f}{end}"

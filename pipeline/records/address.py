@@ -42,10 +42,10 @@ def parse_store_address(text: str) -> StoreAddress:
     """
     text = text.strip()
     if not text:
-        raise UsageError("store: wanted a file (events.db) or postgresql://user@host/database, found an empty text")
+        raise UsageError("store: wanted a file (events.db) or postgresql://host/database, found an empty text")
     if not Url.looks_like(text):
         return StoreAddress(Path(text).expanduser(), None)
     url = Url(text)
     if url.scheme not in URL_SCHEMES:
-        raise UsageError(f"store {url}: wanted a file or postgresql://user@host/database, found {url.scheme}://")
+        raise UsageError(f"store {url}: wanted a file or postgresql://host/database, found {url.scheme}://")
     return StoreAddress(None, url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,8 @@ def test_check_changes_nothing(tmp_path: Path) -> None:
 def test_wall_times_of_a_live_source(tmp_path: Path) -> None:
     import time
 
-    sink = make(tmp_path / "e.db")
+    # A file that is played as if it were live has no footage at these times.
+    sink = make(tmp_path / "e.db", replace(FACTS, videos=frozenset({"live"})))
     sink.open(info("live", is_live=True))
     now_ns = time.monotonic_ns()
     seen = Frame("live", 0, np.zeros((48, 64, 3), np.uint8), None, now_ns, CaptureClock.RECEIVE)
