@@ -25,6 +25,7 @@ VERBS = {
     "train": "train or fine-tune a detector",
     "dataset": "make, check, convert, split and plot data sets",
     "events": "list and export what happened",
+    "report": "tables and plots of what happened, in one HTML page",
     "export": "write a model for another runtime",
     "zones": "draw lines and zones on a picture of a source, show and check them",
     "bench": "measure stages and the whole pipeline",
@@ -35,7 +36,6 @@ VERBS = {
 """Verbs that work; each is the module of that name beside this one, with `add_arguments(parser)` and `run(args)`."""
 
 LATER_VERBS = {
-    "report": "tables and plots of recorded events",
     "track-eval": "HOTA, MOTA and IDF1 of recorded tracks",
     "stream-eval": "streaming average precision",
     "tune": "choose model, size and scheduler for this machine",

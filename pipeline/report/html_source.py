@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from itertools import pairwise
+from pathlib import Path
 
+from pipeline.core.scene import Heatmap
 from pipeline.records.address import StoreAddress
+from pipeline.records.buckets import BY
 from pipeline.report.html_tables import headline_cards, table
-from pipeline.report.markup import Markup, joined, tag
-from pipeline.report.numbers import Counts, LineNumbers, SourceNumbers, ZoneNumbers, by_class, total
+from pipeline.report.markup import Markup, tag
+from pipeline.report.numbers import Counts, DwellNumbers, LineNumbers, SourceNumbers, ZoneNumbers, by_class, total
 from pipeline.report.pictures import heatmap_picture, scene_picture
-from pipeline.report.plots import Bars, Series, bar_plot, legend
+from pipeline.report.plots import Axis, Bars, Series, bar_plot, legend
 from pipeline.report.wording import KINDS, length_text, number_text, step_text, time_text, utc_of
 
 _OTHERS = 6
@@ -43,7 +47,11 @@ def class_colors(sources: Sequence[SourceNumbers]) -> dict[str, int]:
     """A colour for each of the most frequent classes, the same in the whole page."""
     n_by_class: Counter[str] = Counter()
     for source in sources:
-        counted = [source.objects, *(c for line in source.lines for c in line.counts), *(z.visits for z in source.zones)]
+        counted = [
+            source.objects,
+            *(c for line in source.lines for c in line.counts),
+            *(z.visits for z in source.zones),
+        ]
         for counts in counted:
             n_by_class.update(by_class(counts))
     ordered = sorted(n_by_class, key=lambda name: (-n_by_class[name], name))
@@ -56,7 +64,8 @@ def source_section(source: SourceNumbers, name: str, anchor: str, context: PageC
     numbers = headline_cards(source.headline, [source], f"{anchor}-headline")
     notes = []
     if source.asked_step_s:
-        text = f"Spans of one {step_text(source.asked_step_s)} would be too many for a plot; these are of one {step_text(source.step_s)}."
+        asked, used = step_text(source.asked_step_s), step_text(source.step_s)
+        text = f"Spans of one {asked} would be too many for a plot; these are of one {used}."
         notes.append(tag("p", text, class_="note"))
     if not source.n_events:
         panels = [tag("p", "No events.", class_="quiet")]
@@ -75,7 +84,8 @@ def _facts(source: SourceNumbers, zone: tzinfo | None) -> Markup:
     clock = zone if source.on_clock else None
     facts = ["live" if source.is_live else "recorded"]
     if source.address:
-        facts.append(source.address)
+        # Where the file lies is nothing for the reader of a page that is passed on.
+        facts.append(source.address if source.is_live else Path(source.address).name)
     if source.spans:
         facts.append(f"{time_text(source.first_s, clock)} to {time_text(source.last_s, clock)}")
         facts.append(f"{length_text(source.watched_s)} watched")
@@ -91,19 +101,20 @@ def _facts(source: SourceNumbers, zone: tzinfo | None) -> Markup:
 
 
 def _panels(source: SourceNumbers, context: PageContext) -> list[Markup]:
-    axis = _Axis.of(source, context.zone)
+    axis = _axis(source, context.zone)
     per = f"per {step_text(source.step_s)}"
     panels = []
     if source.objects:
-        plot = bar_plot(Bars(f"Unique objects {per}", _series(source.objects, context.colors), **axis.labels))
-        panels.append(_figure(f"Unique objects {per}", plot, _classes([source.objects], context.colors), wide=True))
+        plot = bar_plot(Bars(f"Unique objects {per}", axis, _series(source.objects, context.colors)))
+        panels.append(_figure(f"Unique objects {per}", plot, _classes([source.objects], context.colors), place="wide"))
+    if source.heatmap is not None and source.heatmap.presence_s.any():
+        panels.append(_heatmap_panel(source.heatmap, source, context))
     panels += [_line_panel(line, per, axis, context.colors) for line in source.lines[:_MOST_PLOTS]]
     for zone in source.zones[:_MOST_PLOTS]:
+        # Side by side; what lies between them moves into the gaps.
         panels.append(_occupancy_panel(zone, per, axis))
-        if zone.histogram:
-            panels.append(_dwell_panel(zone))
-    if source.heatmap is not None and source.heatmap.presence_s.any():
-        panels.append(_heatmap_panel(source, context))
+        if zone.dwell is not None:
+            panels.append(_dwell_panel(zone, zone.dwell))
     if source.lines:
         panels.append(_line_table(source.lines))
     if source.zones:
@@ -116,22 +127,13 @@ def _panels(source: SourceNumbers, context: PageContext) -> list[Markup]:
     return panels
 
 
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """Labels of the spans."""
-
-    labels: Mapping[str, Sequence[str]]
-
-    @classmethod
-    def of(cls, source: SourceNumbers, zone: tzinfo | None) -> _Axis:
-        clock = zone if source.on_clock else None
-        tips = [
-            time_text(span.start_s, clock, seconds=clock is None)[: 10 if source.step_s >= 86400 and clock else None]
-            for span in source.spans
-        ]
-        days = {tip[:10] for tip in tips}
-        ticks = [_tick(span.start_s, source.step_s, clock, len(days) > 1) for span in source.spans]
-        return cls({"tips": tips, "ticks": ticks})
+def _axis(source: SourceNumbers, zone: tzinfo | None) -> Axis:
+    clock = zone if source.on_clock else None
+    tips = [time_text(span.start_s, clock, seconds=clock is None) for span in source.spans]
+    days = {tip[:10] for tip in tips}
+    ticks = [_tick(span.start_s, source.step_s, clock, len(days) > 1) for span in source.spans]
+    is_by_day = clock is not None and source.step_s >= BY["day"]
+    return Axis([tip[:10] for tip in tips] if is_by_day else tips, ticks)
 
 
 def _tick(time_s: float, step_s: int, clock: tzinfo | None, several_days: bool) -> str:
@@ -140,7 +142,7 @@ def _tick(time_s: float, step_s: int, clock: tzinfo | None, several_days: bool) 
         return text.removeprefix("0:").removeprefix("0") if text.startswith("0:") else text
     local = utc_of(time_s).astimezone(clock)
     day = f"{local.day} {local:%b}"
-    if step_s >= 86400:
+    if step_s >= BY["day"]:
         return day
     return f"{day} {local:%H:%M}" if several_days else f"{local:%H:%M}"
 
@@ -163,17 +165,15 @@ def _classes(parts: Sequence[Counts], colors: Mapping[str, int]) -> Markup:
     return legend([(f"{name} {number_text(numbers[name])}", colors.get(name, _OTHERS)) for name in ordered])
 
 
-def _figure(title: str, *content: Markup, wide: bool = False) -> Markup:
-    return tag(
-        "figure", tag("figcaption", tag("h3", title)), *content, class_="panel wide" if wide else "panel"
-    )
+def _figure(title: str, *content: Markup, place: str = "") -> Markup:
+    return tag("figure", tag("figcaption", tag("h3", title)), *content, class_=f"panel {place}".strip())
 
 
-def _line_panel(line: LineNumbers, per: str, axis: _Axis, colors: Mapping[str, int]) -> Markup:
+def _line_panel(line: LineNumbers, per: str, axis: Axis, colors: Mapping[str, int]) -> Markup:
     label_in, label_out = line.labels
     n_in, n_out = line.totals
     up, down = (_series(counts, colors) for counts in line.counts)
-    plot = bar_plot(Bars(f"Crossings of {line.name} {per}", up, down, **axis.labels))
+    plot = bar_plot(Bars(f"Crossings of {line.name} {per}", axis, up, down))
     sides = tag(
         "p",
         tag("span", f"↑ {label_in} ", tag("b", number_text(n_in))),
@@ -183,41 +183,34 @@ def _line_panel(line: LineNumbers, per: str, axis: _Axis, colors: Mapping[str, i
     return _figure(f"Line {line.name}: crossings {per}", sides, plot, _classes(line.counts, colors))
 
 
-def _occupancy_panel(zone: ZoneNumbers, per: str, axis: _Axis) -> Markup:
+def _occupancy_panel(zone: ZoneNumbers, per: str, axis: Axis) -> Markup:
     means = Series("average", 0, zone.mean_by_span)
-    plot = bar_plot(
-        Bars(f"Objects in {zone.name} {per}", [means], peaks=zone.max_by_span, peak_name="at most", **axis.labels)
-    )
-    mean = "" if zone.occupancy_mean is None else f"{number_text(round(zone.occupancy_mean, 2))} on average, "
+    plot = bar_plot(Bars(f"Objects in {zone.name} {per}", axis, [means], peaks=zone.max_by_span, peak_name="at most"))
+    mean = "" if zone.occupancy_mean is None else f"{zone.occupancy_mean:.2f} on average, "
     text = tag("p", f"{mean}{zone.occupancy_max} at most", class_="sides quiet")
     key = legend([("average", 0), ("most at once", _PEAK)])
-    return _figure(f"Zone {zone.name}: how many are there, {per}", text, plot, key)
+    return _figure(f"Zone {zone.name}: how many are there, {per}", text, plot, key, place="first")
 
 
-def _dwell_panel(zone: ZoneNumbers) -> Markup:
+def _dwell_panel(zone: ZoneNumbers, dwell: DwellNumbers) -> Markup:
     bounds = [0.0, *(bound for bound, _ in zone.histogram)]
-    tips = [f"{_short(low)} to {_short(high)}" for low, high in zip(bounds, bounds[1:], strict=False)]
+    spans = [_interval(low, high) for low, high in pairwise(bounds)]
     values = [float(n) for _, n in zone.histogram]
-    plot = bar_plot(
-        Bars(f"How long visits to {zone.name} lasted", [Series("visits", 2, values)], tips=tips, ticks=[_short(b) for b in bounds[:-1]])
+    bars = Bars(f"How long visits to {zone.name} lasted", Axis(spans, spans), [Series("visits", 2, values)])
+    text = (
+        f"{number_text(total(zone.visits))} visits, half of them up to {length_text(dwell.median_s)}, "
+        f"the longest {length_text(dwell.max_s)}"
     )
-    dwell = zone.dwell
-    facts = "" if dwell is None else f"half of them up to {length_text(dwell.median_s)}, the longest {length_text(dwell.max_s)}"
-    text = tag("p", f"{number_text(total(zone.visits))} visits, {facts}", class_="sides quiet")
-    return _figure(f"Zone {zone.name}: how long visits last", text, plot)
+    return _figure(f"Zone {zone.name}: how long visits last", tag("p", text, class_="sides quiet"), bar_plot(bars))
 
 
-def _short(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+def _interval(low_s: float, high_s: float) -> str:
+    unit, name = (1, "s") if high_s <= 120 else (60, "min") if high_s <= 7200 else (3600, "h")
+    return f"{low_s / unit:g}–{high_s / unit:g} {name}"  # noqa: RUF001 - a dash between numbers
 
 
-def _heatmap_panel(source: SourceNumbers, context: PageContext) -> Markup:
-    heatmap = source.heatmap
+def _heatmap_panel(heatmap: Heatmap, source: SourceNumbers, context: PageContext) -> Markup:
     scene = scene_picture(source, context.address) if context.n_pictures else None
-    if heatmap is None:
-        return joined()
     picture = heatmap_picture(heatmap, source.size_px, scene)
     text = tag("p", "The brighter, the longer objects were there; arrows show which way they moved.", class_="quiet")
     return _figure("Where objects were", picture, text)
@@ -237,13 +230,12 @@ def _zone_table(zones: Sequence[ZoneNumbers]) -> Markup:
     heads = ("zone", "visits", "mean", "median", "90 %", "longest", "on average", "at most")
     rows = []
     for zone in zones:
-        dwell = zone.dwell
-        lengths = ("", "", "", "") if dwell is None else (dwell.mean_s, dwell.median_s, dwell.p90_s, dwell.max_s)
+        lengths = [""] * 4 if zone.dwell is None else map(length_text, zone.dwell.all_s)
         visits = number_text(total(zone.visits)) + (f" ({zone.n_open} without end)" if zone.n_open else "")
         rows.append(
             (
                 *(zone.name, visits),
-                *(length if isinstance(length, str) else length_text(length) for length in lengths),
+                *lengths,
                 "" if zone.occupancy_mean is None else f"{zone.occupancy_mean:.2f}",
                 zone.occupancy_max,
             )

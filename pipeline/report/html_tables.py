@@ -72,9 +72,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[Content]], *, texts: int
     """A table whose first columns are texts and whose others are numbers."""
     classes = ["w" if number < texts else "n" for number in range(len(heads))]
     head = [tag("th", text, class_=kind, scope="col") for text, kind in zip(heads, classes, strict=True)]
-    body = [
-        tag("tr", *(tag("td", cell, class_=kind) for cell, kind in zip(row, classes, strict=True))) for row in rows
-    ]
+    body = [tag("tr", *(tag("td", cell, class_=kind) for cell, kind in zip(row, classes, strict=True))) for row in rows]
     return tag("table", tag("thead", tag("tr", *head)), tag("tbody", *body))
 
 
@@ -99,8 +97,8 @@ def picture_gallery(
         )
         image = tag("img", src=url, alt=f"{what}, {timed.event.class_name}", loading="lazy", decoding="async")
         figures.append(tag("figure", image, caption))
-    n_all = sum(len(source.pictured) for source in report.sources)
-    more = f"{len(found)} of those there are, incidents first." if n_all > len(found) else None
+    n_all = sum(source.n_pictured for source in report.sources)
+    more = f"{len(found)} of {number_text(n_all)}, incidents first." if n_all > len(found) else None
     heading = tag("h2", "Pictures")
     note = tag("p", more, class_="quiet") if more else None
     return [tag("section", heading, note, tag("div", *figures, class_="pictures panel"), id="pictures")]
@@ -174,4 +172,6 @@ def _longest_dwell(sources: Sequence[SourceNumbers]) -> str:
     found = [zone.dwell.median_s for source in sources for zone in source.zones if zone.dwell is not None]
     if not found:
         return ""
-    return f"median dwell {length_text(found[0])}" if len(found) == 1 else f"median dwell up to {length_text(max(found))}"
+    return (
+        f"median dwell {length_text(found[0])}" if len(found) == 1 else f"median dwell up to {length_text(max(found))}"
+    )

@@ -77,8 +77,13 @@ class DwellNumbers:
     p90_s: float
     max_s: float
 
+    @property
+    def all_s(self) -> tuple[float, float, float, float]:
+        """In the order in which tables show them."""
+        return self.mean_s, self.median_s, self.p90_s, self.max_s
+
     def to_json(self) -> dict[str, float]:
-        """Plain values, in milliseconds of precision."""
+        """Plain values, to the millisecond."""
         return {name: round(getattr(self, name), 3) for name in ("mean_s", "median_s", "p90_s", "max_s")}
 
 
@@ -184,6 +189,7 @@ class SourceNumbers:
         rows: events for a table, in order of time: incidents first of all, then the newest.
         n_rows: how many events could be in the table.
         pictured: events that have a picture, the most telling first.
+        n_pictured: how many events have one.
         heatmap: or None.
     """
 
@@ -209,6 +215,7 @@ class SourceNumbers:
     rows: tuple[TimedEvent, ...]
     n_rows: int
     pictured: tuple[TimedEvent, ...]
+    n_pictured: int
     heatmap: Heatmap | None
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pipeline.core.arrays import Float64Array, ImageArray
+from pipeline.core.arrays import Float64Array, FloatArray, ImageArray
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.errors import TracklightError
 from pipeline.core.scene import Heatmap
@@ -38,7 +38,7 @@ def pictured_events(
         for pair in row
         if pair is not None
     )
-    found = []
+    found: list[tuple[SourceNumbers, TimedEvent, str]] = []
     for source, timed in in_turn:
         if len(found) >= most:
             break
@@ -71,8 +71,10 @@ def heatmap_picture(heatmap: Heatmap, size_px: tuple[int, int], scene: ImageArra
     across, down = columns * heatmap.cell_px, rows * heatmap.cell_px
     ground = None
     if scene is not None:
-        url = _jpeg_url(scene, _GROUND_PX)
-        ground = tag("image", href=url, width=width, height=height, preserveAspectRatio="none", class_="ground")
+        # Without colours of its own, so that those of presence stand out.
+        grey = cv2.cvtColor(cv2.cvtColor(scene, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+        url = _jpeg_url(np.asarray(grey * 0.6).astype(np.uint8), _GROUND_PX)
+        ground = tag("image", href=url, width=width, height=height, preserveAspectRatio="none")
     heat = tag("image", href=_heat_url(heatmap), width=across, height=down, preserveAspectRatio="none")
     return tag(
         "svg",
@@ -89,17 +91,19 @@ def heatmap_picture(heatmap: Heatmap, size_px: tuple[int, int], scene: ImageArra
 
 def _heat_url(heatmap: Heatmap) -> str:
     """PNG of the grid, from clear to bright."""
-    share = np.sqrt(heatmap.presence_s / max(_full_s(heatmap), 1e-9)).clip(0, 1)
-    colors = cv2.applyColorMap((share * 215 + 40).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    alpha = np.where(heatmap.presence_s > 0, share * 170 + 50, 0).astype(np.uint8)
+    # Boxes move by whole cells: a little blur makes their ways one piece.
+    presence_s = np.asarray(cv2.GaussianBlur(heatmap.presence_s, (3, 3), 0), np.float32)
+    share = np.sqrt(presence_s / max(_full_s(presence_s), 1e-9)).clip(0, 1)
+    colors = cv2.applyColorMap((share * 165 + 90).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    alpha = np.clip(share * 700, 0, share * 165 + 80).astype(np.uint8)
     # Larger than the grid, so that every browser shows the same soft edges.
     picture = cv2.resize(np.dstack([colors, alpha]), None, fx=6, fy=6, interpolation=cv2.INTER_LINEAR)
-    return _url("png", picture, [])
+    return _url("png", np.asarray(picture, np.uint8), [])
 
 
-def _full_s(heatmap: Heatmap) -> float:
+def _full_s(presence_s: FloatArray) -> float:
     """Seconds that are shown brightest: what only one cell in a hundred of those in use exceeds."""
-    used = heatmap.presence_s[heatmap.presence_s > 0]
+    used = presence_s[presence_s > 0]
     return float(np.percentile(used, 99)) if len(used) else 0.0
 
 
@@ -128,7 +132,10 @@ def _arrows(heatmap: Heatmap) -> list[Markup]:
 def _arrow(x: float, y: float, way: Float64Array, side: float) -> Markup:
     from_x, from_y, to_x, to_y = x - way[0] / 2, y - way[1] / 2, x + way[0] / 2, y + way[1] / 2
     back = way / max(float(np.hypot(*way)), 1e-9) * side * 0.2
-    left, right = (to_x - back[0] - back[1], to_y - back[1] + back[0]), (to_x - back[0] + back[1], to_y - back[1] - back[0])
+    left, right = (
+        (to_x - back[0] - back[1], to_y - back[1] + back[0]),
+        (to_x - back[0] + back[1], to_y - back[1] - back[0]),
+    )
     d = (
         f"M{from_x:.1f} {from_y:.1f}L{to_x:.1f} {to_y:.1f}"
         f"M{left[0]:.1f} {left[1]:.1f}L{to_x:.1f} {to_y:.1f}L{right[0]:.1f} {right[1]:.1f}"
@@ -140,7 +147,9 @@ def _read(address: StoreAddress, event: StoredEvent) -> ImageArray | None:
     path = snapshot_path(address, event.snapshot)
     if path is None or not path.is_file():
         return None
-    return cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    return None if picture is None else np.asarray(picture, np.uint8)
 
 
 def _first_frame(path: Path) -> ImageArray | None:
@@ -161,7 +170,7 @@ def _first_frame(path: Path) -> ImageArray | None:
 def _jpeg_url(picture: ImageArray, long_side_px: int) -> str:
     scale = min(long_side_px / max(picture.shape[:2]), 1.0)
     if scale < 1:
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
     return _url("jpeg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
 
 

@@ -13,7 +13,7 @@ _HEIGHT = 150
 _TICKS_X = 6
 _MOST_TIPS = 120
 """Narrower bars cannot be pointed at."""
-_NICE = (1, 2, 2.5, 5, 10)
+_NICE = (1, 2, 3, 4, 5, 6, 8, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +32,37 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Axis:
+    """What the bars stand for: for each a text when it is pointed at, and a short one below it."""
+
+    tips: Sequence[str]
+    ticks: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Bars:
     """What a plot shows.
 
     Attributes:
         title: told to those who cannot see it.
+        axis: what the bars stand for.
         up: stacked upwards.
         down: stacked downwards.
         peaks: a mark over each bar, or nothing.
         peak_name: what the marks are.
-        tips: by bar, which span it is.
-        ticks: by bar, a short label for the axis.
-        ends: labels stand between bars and not below them.
     """
 
     title: str
+    axis: Axis
     up: Sequence[Series]
     down: Sequence[Series] = ()
     peaks: Sequence[float] = ()
     peak_name: str = ""
-    tips: Sequence[str] = ()
-    ticks: Sequence[str] = ()
 
 
 def bar_plot(bars: Bars) -> Markup:
     """Bars over an axis of time or of intervals."""
-    n = len(bars.tips)
+    n = len(bars.axis.tips)
     top = _nice(max([1.0 if _is_whole(bars) else 0.0, *_stacked(bars.up, n), *bars.peaks]))
     low = _nice(max(_stacked(bars.down, n), default=0.0)) if bars.down else 0.0
     scale = _HEIGHT / (top + low)
@@ -65,9 +70,7 @@ def bar_plot(bars: Bars) -> Markup:
     shapes = [_stack(bars.up, n, lambda value: (zero, -value * scale))]
     shapes.append(_stack(bars.down, n, lambda value: (zero, value * scale)))
     if bars.peaks:
-        marks = "".join(
-            f"M{i} {_short(zero - v * scale)}h1v1.6h-1z" for i, v in enumerate(bars.peaks) if v
-        )
+        marks = "".join(f"M{i} {_short(zero - v * scale)}h1v1.6h-1z" for i, v in enumerate(bars.peaks) if v)
         shapes.append(tag("path", class_="peak", d=marks))
     shapes += _tips(bars, n)
     field = tag("svg", *shapes, viewBox=f"0 0 {n} {_HEIGHT}", preserveAspectRatio="none", width="100%", height=_HEIGHT)
@@ -88,7 +91,7 @@ def bar_plot(bars: Bars) -> Markup:
         tag("title", bars.title),
         *lines,
         field,
-        *_labels(bars.ticks),
+        *_labels(bars.axis.ticks),
         role="img",
         class_="field",
         width="100%",
@@ -115,6 +118,7 @@ def _axis(levels: Sequence[float], zero: float, scale: float) -> Markup:
 def _stack(series: Sequence[Series], n: int, place: Callable[[float], tuple[float, float]]) -> Markup:
     """One path for each colour."""
     gap = 0.12 if n <= _MOST_TIPS else 0.0
+    width = _short(1 - gap)
     below = [0.0] * n
     paths = []
     for one in series:
@@ -122,8 +126,8 @@ def _stack(series: Sequence[Series], n: int, place: Callable[[float], tuple[floa
         for number, value in enumerate(one.values):
             if value:
                 zero, height = place(value)
-                offset = place(below[number])[1]
-                steps.append(f"M{_short(number + gap / 2)} {_short(zero + offset)}h{_short(1 - gap)}v{_short(height)}h-{_short(1 - gap)}z")
+                y = zero + place(below[number])[1]
+                steps.append(f"M{_short(number + gap / 2)} {_short(y)}h{width}v{_short(height)}h-{width}z")
                 below[number] += value
         if steps:
             paths.append(tag("path", class_=f"c{one.color}", d="".join(steps)))
@@ -135,7 +139,7 @@ def _tips(bars: Bars, n: int) -> list[Markup]:
     if n > _MOST_TIPS:
         return []
     tips = []
-    for number, span in enumerate(bars.tips):
+    for number, span in enumerate(bars.axis.tips):
         parts = [
             f"{one.name} {number_text(round(value, 2))}"
             for one in (*bars.up, *bars.down)
@@ -185,8 +189,7 @@ def _nice(value: float) -> float:
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    found = next(step * power for step in _NICE if step * power >= value * (1 - 1e-9))
-    return float(math.ceil(found)) if found > 1 else found
+    return next(step * power for step in _NICE if step * power >= value * (1 - 1e-9))
 
 
 def _short(value: float) -> str:

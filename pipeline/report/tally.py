@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 
 import numpy as np
@@ -70,8 +70,8 @@ class Tally:
         self._kinds: Counter[tuple[EventKind, str]] = Counter()
         self._lasted_s: defaultdict[tuple[EventKind, str], float] = defaultdict(float)
         self._rows: tuple[deque[TimedEvent], ...] = (deque(maxlen=n_rows), deque(maxlen=n_rows))
-        self._pictured: tuple[deque[TimedEvent], ...] = (deque(maxlen=n_pictures), deque(maxlen=n_pictures))
-        self._n_rows = 0
+        self._pictured: tuple[deque[TimedEvent], ...] = tuple(deque(maxlen=n_pictures) for _ in range(3))
+        self._n_rows = self._n_pictured = 0
         self._most_rows = n_rows
         self._first_s, self._last_s = math.inf, -math.inf
 
@@ -118,7 +118,10 @@ class Tally:
 
     def _keep(self, timed: TimedEvent) -> None:
         if timed.event.snapshot:
-            self._pictured[not timed.is_incident].append(timed)
+            self._n_pictured += 1
+            # An empty place is the least to look at.
+            group = 2 if timed.event.kind is EventKind.EMPTY else 0 if timed.is_incident else 1
+            self._pictured[group].append(timed)
         if timed.event.kind is not EventKind.OBJECT:
             self._n_rows += 1
             self._rows[not timed.is_incident].append(timed)
@@ -166,6 +169,7 @@ class Tally:
             self._table(),
             self._n_rows,
             tuple(timed for group in self._pictured for timed in reversed(group)),
+            self._n_pictured,
             heatmap,
         )
 
@@ -200,11 +204,11 @@ class Tally:
         return tuple(sorted(kept, key=lambda timed: (timed.start_s, timed.event.event_id)))
 
 
-def _counts(times: Mapping[str, Iterable[float]], spans: Sequence[Bucket]) -> Counts:
+def _counts(times: Mapping[str, Sequence[float]], spans: Sequence[Bucket]) -> Counts:
     """By class, the most frequent first: how many times lie in each span."""
     starts = np.array([span.start_s for span in spans])
     counts = {
-        name: np.bincount(np.searchsorted(starts, values, "right") - 1, minlength=len(spans))
+        name: np.bincount(np.searchsorted(starts, np.asarray(values, np.float64), "right") - 1, minlength=len(spans))
         for name, values in times.items()
     }
     ordered = sorted(counts, key=lambda name: (-counts[name].sum(), name))
