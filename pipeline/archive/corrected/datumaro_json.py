@@ -1,0 +1,95 @@
+"""Reads Datumaro's annotations/<subset>.json.
+
+An item with a picture below images/<subset>/ is that picture. Another one with a frame number (`attr.frame`, or
+`frame_000012` as its id) is a frame of the video that `infos.video` or the subset names.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.archive.corrected.checks import MAX_FRAME, ltwh_box, number, read_json, records, safe_name, size_wh, whole
+from pipeline.archive.corrected.labels import Annotations, FramesOfVideo, LabelBox, PictureLabels
+from pipeline.core.errors import DatasetError
+from sources.address import VIDEO_SUFFIXES
+
+_FRAME_ID = re.compile(r"(?:.*/)?frame_(\d{1,9})")
+
+
+def is_datumaro(document: Any) -> bool:
+    """Whether a JSON document looks like it."""
+    return isinstance(document, dict) and {"items", "categories"} <= document.keys()
+
+
+def read_datumaro(path: Path, root: Path, found: Annotations) -> None:
+    """Add the labels of one JSON file. Raises DatasetError."""
+    document = read_json(path)
+    labels = _labels(document, path)
+    infos = document.get("infos")
+    video = infos.get("video") if isinstance(infos, dict) else None
+    if not isinstance(video, str) and Path(path.stem).suffix.lower() in VIDEO_SUFFIXES:
+        video = path.stem
+    pictures = path.parent.parent / "images" / path.stem
+    frames: dict[int, list[LabelBox]] = {}
+    size = None
+    for item in records(document, "items", path):
+        where = f"{path}: item {str(item.get('id'))[:40]!r}"
+        boxes = _boxes(item, labels, found, where)
+        image = item.get("image") if isinstance(item.get("image"), dict) else {}
+        height, width = image.get("size") or (None, None)
+        size = size_wh(width, height, where)
+        name = safe_name(str(image.get("path") or f"{item.get('id')}.jpg"), where)
+        frame = _frame(item, where)
+        if isinstance(video, str) and frame is not None and not (pictures / name).is_file():
+            frames[frame] = boxes
+        else:
+            found.pictures.append(PictureLabels([f"{path.stem}/{name}", name], path, size, boxes))
+    found.files.append(path)
+    found.declared.update(dict.fromkeys(labels))
+    if frames and isinstance(video, str):
+        plain = safe_name(video, f"{path}: infos.video")
+        found.videos.append(FramesOfVideo([plain], path, size, frames, frozenset(frames)))
+
+
+def _labels(document: Any, path: Path) -> list[str]:
+    categories = document.get("categories")
+    label = categories.get("label") if isinstance(categories, dict) else None
+    names = [one.get("name") for one in records(label, "labels", path)]
+    if not all(isinstance(name, str) for name in names):
+        raise DatasetError(f"{path}: categories.label: wanted names, found {str(names)[:60]}")
+    return [str(name) for name in names]
+
+
+def _frame(item: dict[str, Any], where: str) -> int | None:
+    attributes = item.get("attr")
+    if isinstance(attributes, dict) and "frame" in attributes:
+        return whole(attributes["frame"], "attr.frame", where, most=MAX_FRAME)
+    match = _FRAME_ID.fullmatch(str(item.get("id")))
+    return int(match[1]) if match else None
+
+
+def _boxes(item: dict[str, Any], labels: list[str], found: Annotations, where: str) -> list[LabelBox]:
+    boxes = []
+    for one in records(item, "annotations", Path(where)):
+        kind = str(one.get("type"))
+        if kind not in ("bbox", "polygon"):
+            found.left_out[kind[:40]] += 1
+            continue
+        label_id = whole(one.get("label_id"), "label_id", where, most=max(len(labels) - 1, 0))
+        xyxy = ltwh_box(one.get("bbox"), where) if kind == "bbox" else _around(one.get("points"), where)
+        attributes = one.get("attributes")
+        hidden = isinstance(attributes, dict) and attributes.get("occluded") is True
+        boxes.append(LabelBox(labels[label_id], xyxy, hidden))
+    return boxes
+
+
+def _around(points: Any, where: str) -> tuple[float, float, float, float]:
+    if not isinstance(points, list) or len(points) < 6 or len(points) % 2:
+        raise DatasetError(f"{where}: points: wanted x, y of three points or more, found {str(points)[:60]}")
+    xy = np.array([number(value, "points", where) for value in points]).reshape(-1, 2)
+    (left, top), (right, bottom) = xy.min(axis=0).tolist(), xy.max(axis=0).tolist()
+    return left, top, right, bottom
