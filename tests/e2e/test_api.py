@@ -102,15 +102,32 @@ def test_the_detector_alone(small_weights: Path) -> None:
     detector.close()
 
 
-def test_supervision_gets_the_tracks_or_one_line(clip: Path, small_weights: Path) -> None:
+def test_supervision_gets_the_tracks(clip: Path, small_weights: Path) -> None:
     result = next(iter(stream(clip, weights=small_weights)))
-    try:
-        import supervision  # noqa: F401
-    except ImportError:
-        with pytest.raises(MissingExtraError, match=r"tracklight\[interop\]"):
-            to_supervision(result)
-    else:
-        assert to_supervision(result).tracker_id.tolist() == result.tracks.track_id.tolist()
+    tracks, given = result.tracks, to_supervision(result)
+    assert given.tracker_id.tolist() == tracks.track_id.tolist()
+    assert given.xyxy.tolist() == tracks.xyxy.tolist()
+    assert given.confidence.tolist() == tracks.confidence.tolist()
+    assert given.class_id.tolist() == tracks.class_id.tolist()
+    # Copies: what supervision's users write into theirs must not reach our read-only results.
+    given.xyxy[:] = 0
+    assert result.tracks.xyxy.tolist() == tracks.xyxy.tolist()
+
+
+def test_supervision_gets_detections_where_nothing_is_tracked(clip: Path, small_weights: Path) -> None:
+    result = next(iter(stream(clip, weights=small_weights, settings={"tracker": {"kind": "none"}})))
+    given = to_supervision(result)
+    assert given.tracker_id is None
+    assert given.xyxy.tolist() == result.detections.xyxy.tolist()
+
+
+def test_without_supervision_one_line_says_what_to_install(
+    clip: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = next(iter(stream(clip, weights=small_weights)))
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(MissingExtraError, match=r"tracklight\[interop\]"):
+        to_supervision(result)
 
 
 @pytest.mark.slow
