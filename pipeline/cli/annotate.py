@@ -36,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", action="append", metavar="NAME", help="also write all results as NAME; may be given several times"
     )
     parser.add_argument(
-        "--format-set", action="append", metavar="KEY=VALUE", help="one setting of the formats, such as min_confidence=0.5"
+        "--format-set",
+        action="append",
+        metavar="KEY=VALUE",
+        help="a setting of the formats, such as min_confidence=0.5",
     )
     parser.add_argument(
         "--only-formats", action="store_true", help="annotate nothing; write --format from what is done in -o"
