@@ -18,10 +18,14 @@ class OutputKind(StrEnum):
     VIDEO_FILE = "video_file"
     JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = "parquet"
     MOT_TXT = "mot_txt"
     COCO_JSON = "coco_json"
     EVENT_STORE = "event_store"
     RTSP = "rtsp"
+    RTSP_SERVE = "rtsp_serve"
+    HLS = "hls"
+    RECORDER = "recorder"
     DISPLAY = "display"
     WEB = "web"
     NULL = "null"
@@ -32,8 +36,10 @@ SUFFIXES = {
     ".m4v": OutputKind.VIDEO_FILE,
     ".mov": OutputKind.VIDEO_FILE,
     ".mkv": OutputKind.VIDEO_FILE,
+    ".m3u8": OutputKind.HLS,
     ".jsonl": OutputKind.JSONL,
     ".csv": OutputKind.CSV,
+    ".parquet": OutputKind.PARQUET,
     ".txt": OutputKind.MOT_TXT,
     ".json": OutputKind.COCO_JSON,
     ".db": OutputKind.EVENT_STORE,
@@ -45,9 +51,9 @@ FILE_KINDS = frozenset(SUFFIXES.values()) - {OutputKind.EVENT_STORE}
 WORDS = {"display": OutputKind.DISPLAY, "null": OutputKind.NULL, "web": OutputKind.WEB}
 DEFAULT_WEB_PORT = 8080
 _FORMS = (
-    ".mp4 .m4v .mov .mkv (video), .jsonl (JSON lines), .csv, .txt (MOT challenge), .json (COCO results), "
+    ".mp4 .m4v .mov .mkv (video), .jsonl (JSON lines), .csv, .parquet, .txt (MOT challenge), .json (COCO results), "
     ".db .sqlite .sqlite3 (event store), postgresql://host/database, "
-    "rtsp://host/path (push), display, web, web:PORT, null"
+    "rtsp://host/path (push), rtsp-serve:PORT, .m3u8 (HLS), record:FOLDER, display, web, web:PORT, null"
 )
 
 
@@ -81,6 +87,10 @@ def parse_output(text: str) -> OutputAddress:
         return OutputAddress(kind, str(DEFAULT_WEB_PORT) if kind is OutputKind.WEB else "")
     if match := re.fullmatch(r"web:(.*)", text, re.IGNORECASE):
         return OutputAddress(OutputKind.WEB, str(_port(match.group(1))))
+    if match := re.fullmatch(r"rtsp-serve:([^/]*)(/.*)?", text, re.IGNORECASE):
+        return OutputAddress(OutputKind.RTSP_SERVE, _serve_place(match.group(1), match.group(2) or ""))
+    if match := re.fullmatch(r"record:(.*)", text, re.IGNORECASE):
+        return OutputAddress(OutputKind.RECORDER, _folder(match.group(1)))
     if Url.looks_like(text):
         return _parse_url(text)
     suffix = Path(text).suffix.lower()
@@ -111,6 +121,20 @@ def _port(text: str) -> int:
     if text.isdecimal() and 1 <= int(text) <= 65535:
         return int(text)
     raise UsageError(f"output web:{text}: wanted a port from 1 to 65535, found {text!r}")
+
+
+def _serve_place(port: str, path: str) -> str:
+    if not (port.isdecimal() and 0 <= int(port) <= 65535):
+        raise UsageError(f"output rtsp-serve:{port}: wanted a port from 0 (any free one) to 65535, found {port!r}")
+    if not re.fullmatch(r"(/[\w.-]+)*/?", path):
+        raise UsageError(f"output rtsp-serve:{port}{path}: wanted a path of letters, digits and . _ -, found {path!r}")
+    return f"{int(port)}{path.rstrip('/')}"
+
+
+def _folder(text: str) -> str:
+    if not text.strip():
+        raise UsageError("output record: wanted record:FOLDER, found no folder")
+    return str(Path(text.strip()).expanduser())
 
 
 def _found(text: str, suffix: str) -> str:

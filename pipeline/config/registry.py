@@ -44,6 +44,7 @@ SINKS: Mapping[str, Entry] = {
     "video_file": Entry("sinks.video_file:VideoFileSink", "sinks.video_file:VideoFileConfig"),
     "jsonl": Entry("sinks.jsonl:JsonlSink", "sinks.jsonl:JsonlConfig"),
     "csv": Entry("sinks.csv_file:CsvSink", "sinks.csv_file:CsvConfig"),
+    "parquet": Entry("sinks.parquet_tracks:ParquetSink", "sinks.parquet_tracks:ParquetConfig"),
     "mot_txt": Entry("sinks.mot_txt:MotTextSink", "sinks.mot_txt:MotTextConfig"),
     "coco_json": Entry("sinks.coco_json:CocoJsonSink", "sinks.coco_json:CocoJsonConfig"),
     "event_store": Entry("sinks.event_store:EventStoreSink", "sinks.event_store:EventStoreConfig"),

@@ -47,7 +47,7 @@ class Timescale:
         """When the span begins that a time lies in."""
         if self.zone is None:
             return float(time_s // self.step_s * self.step_s)
-        return (self._floor(_utc(time_s)) - _EPOCH).total_seconds()
+        return clock_s(self._floor(utc_of(time_s)))
 
     def spans(self, first_s: float, last_s: float) -> Iterator[Bucket]:
         """All spans from that of one time to that of another, without gaps."""
@@ -60,14 +60,14 @@ class Timescale:
     def _next(self, start_s: float) -> float:
         if self.zone is None:
             return start_s + self.step_s
-        start = _utc(start_s)
+        start = utc_of(start_s)
         end = self._floor(start + timedelta(seconds=self.step_s))
         # A day of 25 hours: a day later it is still the same one. One of 23: a day later is an hour into the next.
         later = start + timedelta(seconds=self.step_s)
         while end <= start:
             later += _SEARCH_STEP
             end = self._floor(later)
-        return (end - _EPOCH).total_seconds()
+        return clock_s(end)
 
     def _floor(self, time: datetime) -> datetime:
         local = time.astimezone(self.zone)
@@ -124,5 +124,11 @@ def _machine_zone() -> tzinfo:
     return UTC if not offset else timezone(offset)
 
 
-def _utc(time_s: float) -> datetime:
+def utc_of(time_s: float) -> datetime:
+    """The wall time of seconds since 1970."""
     return _EPOCH + timedelta(seconds=time_s)
+
+
+def clock_s(time: datetime) -> float:
+    """Seconds since 1970."""
+    return (time - _EPOCH).total_seconds()

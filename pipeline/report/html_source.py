@@ -11,13 +11,13 @@ from pathlib import Path
 
 from pipeline.core.scene import Heatmap
 from pipeline.records.address import StoreAddress
-from pipeline.records.buckets import BY
+from pipeline.records.buckets import BY, utc_of
 from pipeline.report.html_tables import headline_cards, table
 from pipeline.report.markup import Markup, tag
 from pipeline.report.numbers import Counts, DwellNumbers, LineNumbers, SourceNumbers, ZoneNumbers, by_class, total
 from pipeline.report.pictures import heatmap_picture, scene_picture
 from pipeline.report.plots import Axis, Bars, Series, bar_plot, legend
-from pipeline.report.wording import KINDS, length_text, number_text, step_text, time_text, utc_of
+from pipeline.report.wording import KINDS, length_text, number_text, step_text, time_text
 
 _OTHERS = 6
 """Number of the colour of all classes that have none of their own; those before it have one each."""

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pipeline.core.event import EventKind
 from pipeline.core.scene import Heatmap
-from pipeline.records.buckets import Bucket
+from pipeline.records.buckets import Bucket, utc_of
 from pipeline.records.rows import StoredEvent
 
 INCIDENTS = (
@@ -275,8 +275,6 @@ class SourceNumbers:
     def _time(self, time_s: float) -> object:
         if not self.on_clock:
             return round(time_s, 3)
-        from pipeline.report.wording import utc_of
-
         return utc_of(time_s).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
-from pipeline.records.buckets import BY, Timescale, choose_step_s, coarser_steps_s
+from pipeline.records.buckets import BY, Timescale, choose_step_s, clock_s, coarser_steps_s
 from pipeline.records.rows import EventFilter, StoredEvent, StoredRun, StoredSource
 from pipeline.records.store import Store
 from pipeline.report.numbers import RunNumbers
 from pipeline.report.occupancy import clipped, merged
-from pipeline.report.wording import clock_s
 
 MOST_SPANS = 800
 """More are no plot any more: a month of hours fits."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import tzinfo
 
 from pipeline.core.event import EventKind
+from pipeline.records.buckets import utc_of
 from pipeline.records.rows import StoredEvent
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 KINDS = {
     EventKind.OBJECT: "object",
@@ -21,16 +20,6 @@ KINDS = {
     EventKind.STOPPED: "stopped",
     EventKind.SUDDEN_STOP: "sudden stop",
 }
-
-
-def utc_of(time_s: float) -> datetime:
-    """The wall time of seconds since 1970."""
-    return _EPOCH + timedelta(seconds=time_s)
-
-
-def clock_s(time: datetime) -> float:
-    """Seconds since 1970."""
-    return (time - _EPOCH).total_seconds()
 
 
 def time_text(time_s: float, zone: tzinfo | None, *, seconds: bool = True) -> str:

@@ -49,11 +49,18 @@ def count_pictures(path: Path) -> int:
         return sum(1 for _ in container.decode(video=0))
 
 
+def count_rows(path: Path) -> int:
+    import pyarrow.parquet
+
+    return int(pyarrow.parquet.read_metadata(path).num_rows)
+
+
 FILES = [
     Kind("sinks.video_file", "VideoFileSink", "VideoFileConfig", ".mp4", count_pictures),
     Kind("sinks.video_file", "VideoFileSink", "VideoFileConfig", ".mkv", count_pictures),
     Kind("sinks.jsonl", "JsonlSink", "JsonlConfig", ".jsonl", count_lines),
     Kind("sinks.csv_file", "CsvSink", "CsvConfig", ".csv", lambda path: count_lines(path) - 1),
+    Kind("sinks.parquet_tracks", "ParquetSink", "ParquetConfig", ".parquet", count_rows),
     Kind("sinks.mot_txt", "MotTextSink", "MotTextConfig", ".txt", count_lines),
     Kind("sinks.coco_json", "CocoJsonSink", "CocoJsonConfig", ".json", lambda path: len(json.loads(path.read_text()))),
 ]
@@ -194,7 +201,7 @@ def test_a_folder_in_the_way(kind: Kind, tmp_path: Path) -> None:
     assert path.is_dir()
 
 
-@pytest.mark.parametrize("kind", [k for k in FILES if k.suffix in {".jsonl", ".csv"}], ids=name_of)
+@pytest.mark.parametrize("kind", [k for k in FILES if k.suffix in {".jsonl", ".csv", ".parquet"}], ids=name_of)
 def test_shared_sinks_take_several_sources(kind: Kind, tmp_path: Path) -> None:
     path = tmp_path / f"out{kind.suffix}"
     sink = kind.make(path)
