@@ -34,8 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         action="append",
         metavar="OUTPUT",
-        help=".mp4 .mkv .jsonl .csv .txt (MOT) .json (COCO), rtsp://…, display or null; may be given several times. "
-        "Without any: video, tracks and report in a fresh folder below runs/run",
+        help=".mp4 .mkv .jsonl .csv .parquet .txt (MOT) .json (COCO), .db or postgresql://… (events), rtsp://…, display "
+        "or null; may be given several times. Without any: video, tracks, report and, with rules, events in a fresh folder "
+        "below runs/run",
     )
     parser.add_argument("--report", metavar="FILE.json", help="write the run report here")
     parser.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames of each source")
@@ -117,11 +118,13 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _default_outputs(config: Any, args: argparse.Namespace) -> Any:
-    """What a run without -o leaves behind: a video, tracks and a report in a folder of its own."""
+    """What a run without -o leaves behind: a video, tracks, a report, and events where there are rules."""
     folder = free_folder(Path(args.project), args.name, exist_ok=args.exist_ok)
-    outputs = (str(folder / "video.mp4"), str(folder / "tracks.jsonl"))
+    outputs = [str(folder / "video.mp4"), str(folder / "tracks.jsonl")]
+    if config.analytics:
+        outputs.append(str(folder / "events.db"))
     report = config.report or folder / "report.json"
-    return config.model_copy(update={"outputs": outputs, "report": report})
+    return config.model_copy(update={"outputs": tuple(outputs), "report": report})
 
 
 def _write_report(report: Any, path: Path | None) -> bool:
