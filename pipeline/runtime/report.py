@@ -103,7 +103,7 @@ def counts_at_end(closing: Closing) -> dict[str, object]:
         "end_s": closing.end_s,
         "objects": dict(scene.n_objects),
         "lines": {name: {"in": n_in, "out": n_out} for name, (n_in, n_out) in lines},
-        "zones": {name: {"visits": n_visits, **closing.summary.get(name, {})} for name, n_visits in zones},
+        "zones": {name: {**closing.summary.get(name, {}), "visits": n_visits} for name, n_visits in zones},
     }
 
 
