@@ -1,4 +1,4 @@
-"""Verb `dataset`: check, convert, plot, split data sets, or make one from a video."""
+"""Verb `dataset`: check, convert, plot, split data sets, or make one from a video or annotations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ SUB_VERBS = {
     "plot": "draw classes, box sizes, centres and a contact sheet",
     "split": "divide a data set into train, val and test",
     "from-video": "take pictures for labelling out of a video",
+    "import": "make a data set of annotations that were corrected in CVAT and other tools",
 }
 """Each is the module `dataset_<name>` beside this one, with `add_arguments(parser)` and `run(args)`."""
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from pipeline.archive.corrected.checks import (
     MAX_FRAME,
-    MAX_SIDE_PX,
     ltwh_box,
     read_json,
     records,

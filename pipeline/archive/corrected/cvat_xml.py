@@ -99,9 +99,7 @@ class _Reader:
                 found.pictures.append(PictureLabels([plain], self._path, size, boxes))
         if of_video:
             covered = frozenset(of_video)
-            found.videos.append(
-                FramesOfVideo(self._video_names(name), self._path, size_of_video, of_video, covered)
-            )
+            found.videos.append(FramesOfVideo(self._video_names(name), self._path, size_of_video, of_video, covered))
 
     def _video_names(self, name: str) -> list[str]:
         own = name.removesuffix(".xml")
@@ -109,8 +107,8 @@ class _Reader:
         names += [self._meta[key] for key in ("source", "name") if self._is_video(self._meta.get(key, ""))]
         if not names:
             raise DatasetError(
-                f"{self._path}: wanted the video's name (`source` or `name` in the meta data, or <video>.xml), found none; "
-                "rename the file to <video>.xml"
+                f"{self._path}: wanted the video's name (`source` or `name` in the meta data, or <video>.xml), found "
+                "none; rename the file to <video>.xml"
             )
         return list(dict.fromkeys(safe_name(each, f"{self._path}: the video's name") for each in names))
 

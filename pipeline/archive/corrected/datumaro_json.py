@@ -39,9 +39,13 @@ def read_datumaro(path: Path, root: Path, found: Annotations) -> None:
     for item in records(document, "items", path):
         where = f"{path}: item {str(item.get('id'))[:40]!r}"
         boxes = _boxes(item, labels, found, where)
-        image = item.get("image") if isinstance(item.get("image"), dict) else {}
-        height, width = image.get("size") or (None, None)
-        size = size_wh(width, height, where)
+        image = item.get("image") or {}
+        if not isinstance(image, dict):
+            raise DatasetError(f"{where}: image: wanted a record, found {str(image)[:40]}")
+        height_width = image.get("size") or [None, None]
+        if not isinstance(height_width, list) or len(height_width) != 2:
+            raise DatasetError(f"{where}: image.size: wanted height and width, found {str(height_width)[:40]}")
+        size = size_wh(height_width[1], height_width[0], where)
         name = safe_name(str(image.get("path") or f"{item.get('id')}.jpg"), where)
         frame = _frame(item, where)
         if isinstance(video, str) and frame is not None and not (pictures / name).is_file():

@@ -15,13 +15,15 @@ class LabelBox:
 
     Attributes:
         label: its class, by the name that the file has for it.
-        xyxy: left, top, right, bottom in px; finite, and may reach beyond the picture.
+        xyxy: left, top, right, bottom; finite, and may reach beyond the picture.
         occluded: the object is hidden there.
+        relative: they are fractions of the picture's sides, not px.
     """
 
     label: str
     xyxy: tuple[float, float, float, float]
     occluded: bool = False
+    relative: bool = False
 
 
 class VideoLabels(Protocol):
@@ -31,13 +33,23 @@ class VideoLabels(Protocol):
         names: what the video may be called, the likeliest first.
         file: the annotations.
         size_wh: of its frames in px, where the annotations say it.
-        last_frame: the last one with a box, from 0; -1 = none.
+        end: the frame from which on nobody labelled anything, counted from 0; None = all of the video is labelled.
     """
 
     names: Sequence[str]
     file: Path
     size_wh: tuple[int, int] | None
-    last_frame: int
+
+    @property
+    def end(self) -> int | None:
+        """See above."""
+
+    @property
+    def last_frame(self) -> int:
+        """The last frame with a box, -1 = none; of keyframes, the last one that is to be seen."""
+
+    def labels(self) -> Counter[str]:
+        """How often each label stands in the file."""
 
     def covers(self, frame: int) -> bool:
         """Whether somebody labelled this frame, so that no box means that nothing is there."""
@@ -51,7 +63,8 @@ class PictureLabels:
     """The labels of one picture file.
 
     Attributes:
-        names: of the file, relative to a folder of pictures, the likeliest first.
+        names: of the file, relative to a folder of pictures, the likeliest first; pictures that share a folder in it
+            are taken to be of one recording.
         file: the annotations.
         size_wh: of the picture in px, where the annotations say it.
         boxes: in it.
@@ -73,6 +86,15 @@ class FramesOfVideo:
     boxes: Mapping[int, list[LabelBox]]
     covered: range | frozenset[int] | None
     """The labelled frames; None = all of the video."""
+
+    @property
+    def end(self) -> int | None:
+        """The frame from which on nobody labelled anything."""
+        return None if self.covered is None else max(self.covered, default=-1) + 1
+
+    def labels(self) -> Counter[str]:
+        """How often each label stands in the file."""
+        return Counter(box.label for boxes in self.boxes.values() for box in boxes)
 
     @property
     def last_frame(self) -> int:

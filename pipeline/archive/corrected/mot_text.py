@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.archive.corrected.checks import MAX_BOXES, MAX_FRAME, check_size, number, safe_name, whole
-from pipeline.archive.corrected.labels import Annotations, FramesOfVideo, LabelBox
+from pipeline.archive.corrected.labels import Annotations, FramesOfVideo, LabelBox, PictureLabels
 from pipeline.core.errors import DatasetError
 from pipeline.evaluation.mot_text import SequenceInfo, read_seqinfo
 
@@ -40,7 +40,19 @@ def read_mot_sequence(path: Path, root: Path, found: Annotations) -> None:
     names = [place.relative_to(root).as_posix()] if place != root else []
     names += [info.name] if info else [place.name]
     plain = list(dict.fromkeys(safe_name(name, f"{path}: the sequence's name") for name in names))
-    found.videos.append(FramesOfVideo(plain, path, _size(info), boxes, range(info.n_frames) if info else None))
+    pictures = _pictures(place)
+    if not pictures:
+        found.videos.append(FramesOfVideo(plain, path, _size(info), boxes, range(info.n_frames) if info else None))
+    for picture in pictures:
+        name = f"{picture.parent.name}/{picture.name}"
+        of_picture = boxes.get(int(picture.stem) - 1, [])
+        found.pictures.append(PictureLabels([f"{plain[0]}/{name}", name], path, _size(info), of_picture))
+
+
+def _pictures(place: Path) -> list[Path]:
+    """The pictures of a sequence, which are called by the frame's number."""
+    named = [path for path in (place / "img1").glob("*") if path.stem.isdecimal() and len(path.stem) < 10]
+    return sorted(named, key=lambda path: int(path.stem))
 
 
 def _size(info: SequenceInfo | None) -> tuple[int, int] | None:
@@ -72,4 +84,3 @@ def _add(line: str, classes: Sequence[str], boxes: dict[int, list[LabelBox]], fo
     label = classes[int(class_number) - 1]
     box = LabelBox(label, (left, top, left + width, top + height), visibility == 0)
     boxes.setdefault(frame - 1, []).append(box)
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +23,13 @@ class KeyframeTrack:
 
     Attributes:
         label: its class.
-        keys: (frame, left, top, right, bottom, outside, occluded).
+        keys: (frame, left, top, right, bottom, outside, occluded), until they are settled.
+        n_keys: their number after that.
     """
 
     label: str
     keys: list[tuple[int, float, float, float, float, bool, bool]] = field(default_factory=list)
+    n_keys: int = 0
     _frames: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     _table: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 7)))
 
@@ -35,6 +38,7 @@ class KeyframeTrack:
         by_frame = {key[0]: key for key in self.keys}
         self._table = np.array([by_frame[frame] for frame in sorted(by_frame)], np.float64).reshape(-1, 7)
         self._frames = self._table[:, 0].astype(np.int64)
+        self.n_keys = len(self._frames)
         self.keys = []
 
     @property
@@ -95,7 +99,24 @@ class TracksOfVideo:
             track.settle()
         self._first = np.array([track.first_frame for track in tracks], np.int64)
         self._ends = np.array([track.ends for track in tracks], np.int64)
-        self.last_frame = max((track.last_frame for track in tracks), default=-1)
+        self._last_frame = max((track.last_frame for track in tracks), default=-1)
+
+    @property
+    def last_frame(self) -> int:
+        """The last keyframe that is to be seen; -1 = none."""
+        return self._last_frame
+
+    @property
+    def end(self) -> int | None:
+        """The frame from which on nobody labelled anything."""
+        return max(self._covered, default=-1) + 1
+
+    def labels(self) -> Counter[str]:
+        """How many keyframes have each label."""
+        counts: Counter[str] = Counter()
+        for track in self._tracks:
+            counts[track.label] += track.n_keys
+        return counts
 
     def covers(self, frame: int) -> bool:
         """Whether somebody labelled this frame."""

@@ -16,8 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from pipeline.archive.every import Every
 from pipeline.archive.formats.options import FormatOptions
-from pipeline.archive.formats.pictures import Every, pictured, write_picture
+from pipeline.archive.formats.pictures import pictured, write_picture
 from pipeline.archive.record import AnnotatedVideo, FrameTracks
 from pipeline.core.boxes import xyxy_to_ltwh
 

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.archive.every import Every
 from pipeline.archive.formats.names import flat_names
 from pipeline.archive.formats.options import FormatOptions
-from pipeline.archive.formats.pictures import Every, pictured, write_picture
+from pipeline.archive.formats.pictures import pictured, write_picture
 from pipeline.archive.record import AnnotatedVideo, FrameTracks, VideoFacts
 from pipeline.core.boxes import xyxy_to_ltwh
 

@@ -2,7 +2,7 @@
 
 `data/` holds links to the videos, not copies. A label file is of ETA's VideoLabels form: frames by number, from 1, and
 in each its objects with a box in fractions of the frame, `index` = the track's number and `confidence`. `filename` is
-the video's name in the archive. An object whose place was only assumed has the attribute `predicted`.
+the video's name in the archive. Frames without objects are there too. An object whose place was only assumed has the attribute `predicted`.
 
 Source: FiftyOne's documentation, "Importing data", FiftyOneVideoLabelsDataset; ETA's "VideoLabels Developer's Guide".
 """
@@ -41,11 +41,10 @@ def _labels(video: AnnotatedVideo) -> Iterator[str]:
     yield f'{{\n"filename": {json.dumps(video.facts.name, ensure_ascii=False)},\n"frames": {{'
     separator = "\n"
     for one in video.frames():
-        if len(one.tracks):
-            number = one.frame + 1
-            record = {"frame_number": number, "objects": {"objects": list(_objects(one, video))}}
-            yield f'{separator}"{number}": {json.dumps(record, ensure_ascii=False, separators=(",", ":"))}'
-            separator = ",\n"
+        number = one.frame + 1
+        record = {"frame_number": number, "objects": {"objects": list(_objects(one, video))}}
+        yield f'{separator}"{number}": {json.dumps(record, ensure_ascii=False, separators=(",", ":"))}'
+        separator = ",\n"
     yield "\n}\n}\n"
 
 

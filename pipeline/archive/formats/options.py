@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PositiveFloat, field_validator
 from pydantic.dataclasses import dataclass
+
+from pipeline.archive.every import Every
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -29,10 +31,18 @@ class FormatOptions:
         description="yolo, coco, datumaro: pictures out of the videos, every=1s (media time) or every=25 (frames); "
         "null: none, of yolo every=1s",
     )
-    split: tuple[float, ...] = Field(
+    split: tuple[PositiveFloat, ...] = Field(
         default=(0.8, 0.2),
         min_length=2,
         max_length=3,
         description="yolo: shares of train, val and test, by whole videos",
     )
     seed: int = Field(default=0, ge=0, description="yolo: of the order in which videos are dealt out")
+
+    @field_validator("images")
+    @classmethod
+    def _check_images(cls, text: str | None) -> str | None:
+        """Told before anything is read."""
+        if text is not None:
+            Every.parse(text)
+        return text

@@ -14,9 +14,10 @@ import numpy as np
 
 from detector.data.training_set import TrainingImage
 from detector.data.write_yolo import data_yaml_text, label_text
+from pipeline.archive.every import Every
 from pipeline.archive.formats.names import flat_names
 from pipeline.archive.formats.options import FormatOptions
-from pipeline.archive.formats.pictures import Every, pictured, write_picture
+from pipeline.archive.formats.pictures import pictured, write_picture
 from pipeline.archive.record import AnnotatedVideo
 
 SPLITS = ("train", "val", "test")
