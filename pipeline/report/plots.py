@@ -157,12 +157,13 @@ def _labels(ticks: Sequence[str]) -> list[Markup]:
     """Labels of some bars, every second one marked so that a phone can leave it out."""
     n = len(ticks)
     step = max(math.ceil(n / _TICKS_X), 1)
+    shown = range(0, n, step)
     labels = []
-    for number, index in enumerate(range(0, n, step)):
+    for number, index in enumerate(shown):
         x = f"{100 * (index + (0.5 if n <= _TICKS_X * 2 else 0)) / n:.2f}%"
         anchor = "middle" if n <= _TICKS_X * 2 or index else "start"
-        shown = "minor" if number % 2 else None
-        labels.append(tag("text", ticks[index], x=x, y=_HEIGHT + 17, text_anchor=anchor, class_=shown))
+        kind = "minor" if number % 2 and len(shown) > 3 else None
+        labels.append(tag("text", ticks[index], x=x, y=_HEIGHT + 17, text_anchor=anchor, class_=kind))
     return labels
 
 
