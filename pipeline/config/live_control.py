@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.config.build import make_source
 from pipeline.config.outputs import build_sinks, outputs_of_source
 from pipeline.config.schema import RunConfig
-from pipeline.core.control import SourceStatus
+from pipeline.core.control import RunMeasures, SourceStatus
 from pipeline.core.errors import UsageError
 from pipeline.core.protocols import Clock
 from pipeline.runtime.runner import Runner
@@ -45,6 +45,10 @@ class LiveControl:
     def report(self) -> Mapping[str, Any]:
         """The run report so far, JSON-ready."""
         return self._run.report().to_json()
+
+    def measures(self, bounds_s: Sequence[float]) -> RunMeasures:
+        """What the run has measured so far, durations counted up to each of the bounds (s, ascending)."""
+        return self._run.measures(bounds_s)
 
     def add(self, address: str) -> str:
         """Take another source in, as `--source` would. Returns its id.

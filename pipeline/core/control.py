@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -59,6 +59,56 @@ class SourceStatus:
     error: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Durations since the run began.
+
+    Attributes:
+        up_to: for every bound that was asked for, how many were at or below it (a bound is met within 0.6 %).
+        count: of all.
+        total_s: their sum.
+    """
+
+    up_to: tuple[int, ...]
+    count: int
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """What waits before a stage, and how much may."""
+
+    held: int
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class SinkAccount:
+    """One sink's results so far: handed = written + dropped + those it holds. `counters`: what it counted itself."""
+
+    handed: int
+    written: int
+    dropped: int
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunMeasures:
+    """What a run has measured so far. Counts only grow, but those of a sink that serves one source begin anew with it.
+
+    Attributes:
+        latency: capture to emission, by source.
+        stages: by stage: `read:<source>`, `queue`, `detect` (one batch), `track`, `analyse`, `sink:<name>`.
+        queues: by the stage that takes from it; `detect:<source>` is a source's own.
+        sinks: by name.
+    """
+
+    latency: Mapping[str, Histogram]
+    stages: Mapping[str, Histogram]
+    queues: Mapping[str, QueueDepth]
+    sinks: Mapping[str, SinkAccount]
+
+
 class RunControl(Protocol):
     """A run as a dashboard or an API sees it. Every method may be called from any thread."""
 
@@ -67,6 +117,9 @@ class RunControl(Protocol):
 
     def report(self) -> Mapping[str, Any]:
         """The run report so far, JSON-ready."""
+
+    def measures(self, bounds_s: Sequence[float]) -> RunMeasures:
+        """What the run has measured so far, durations counted up to each of the bounds (s, ascending)."""
 
     def add(self, address: str) -> str:
         """Take another source in, as `--source` would. Returns its id. Raises UsageError, SourceError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from pipeline.core.control import QueueDepth
 from pipeline.core.errors import UsageError
 from pipeline.core.frame import Frame
 from pipeline.runtime.channel import Channel
@@ -63,6 +64,11 @@ class Batcher:
         with self.changed:
             ended, self._ended = self._ended, []
             return ended
+
+    def depths(self) -> dict[str, QueueDepth]:
+        """Frames that wait, by source."""
+        with self.changed:
+            return {name: QueueDepth(len(channel), channel.capacity) for name, channel in self._channels.items()}
 
     def gather(self) -> list[Frame]:
         """The next batch of 1 to `max_batch` frames; empty where a source has ended, all have, or after `abort`."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.core.control import Histogram
 from pipeline.core.percentile import nearest_rank
 
 BINS_PER_OCTAVE = 64
@@ -70,6 +72,13 @@ class Durations:
             values_ns = [min(2 ** ((int(i) + 0.5) / BINS_PER_OCTAVE), self._max_ns) for i in indexes]
             p50, p95, p99 = (value / 1e6 for value in values_ns)
             return Percentiles(self._count, p50, p95, p99, self._total_ns / self._count / 1e6, self._max_ns / 1e6)
+
+    def up_to(self, bounds_s: Sequence[float]) -> Histogram:
+        """How many durations were at or below each bound (s, > 0); the nearest edge of a bin stands for the bound."""
+        edges = [min(max(round(math.log2(bound * 1e9) * BINS_PER_OCTAVE), 0), _N_BINS) for bound in bounds_s]
+        with self._lock:
+            below = np.concatenate(([0], np.cumsum(self._bins)))
+            return Histogram(tuple(below[edges].tolist()), self._count, self._total_ns / 1e9)
 
     def recent(self) -> Percentiles:
         """Exact percentiles of the last RECENT durations."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.clock import MonotonicClock
-from pipeline.core.control import SourceStatus
+from pipeline.core.control import QueueDepth, RunMeasures, SourceStatus
 from pipeline.core.errors import StageError, UsageError
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.protocols import Clock, Detector, Source
@@ -283,6 +283,15 @@ class Runner:
             for name, reader in list(self._readers.items())
             if not reader.removed
         )
+
+    def measures(self, bounds_s: Sequence[float]) -> RunMeasures:
+        """What was measured so far, durations counted up to each of the bounds (s, ascending). From any thread."""
+        latency, stages = self.statistics.histograms(bounds_s)
+        lines, detected = self._lines, self._detection.detected
+        queues = {f"detect:{name}": depth for name, depth in self._batcher.depths().items()}
+        queues["track"] = QueueDepth(len(detected), detected.capacity)
+        queues |= {f"sink:{line.binding.name}": line.depth() for line in lines}
+        return RunMeasures(latency, stages, queues, {line.binding.name: line.account_now() for line in lines})
 
     def report(self) -> RunReport:
         """What happened so far; final once `run` has returned or raised."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipeline.core.control import QueueDepth, SinkAccount
 from pipeline.core.errors import StageError, StopRequest
 from pipeline.core.frame import StreamInfo
 from pipeline.core.protocols import ClosingSink, PolledSink, Sink
@@ -106,6 +107,16 @@ class SinkLine:
         counters = dict(getattr(self.binding.sink, "counters", {}))
         n_handed = self._channel.n_put - self._n_closings
         return SinkReport(n_handed, self._n_written, n_handed - self._n_written, counters)
+
+    def account_now(self) -> SinkAccount:
+        """As `account`, while the run goes on: what is still held counts as neither written nor dropped."""
+        counters = dict(getattr(self.binding.sink, "counters", {}))
+        n_handed = self._channel.n_put - self._n_closings
+        return SinkAccount(n_handed, self._n_written, self._channel.n_displaced, counters)
+
+    def depth(self) -> QueueDepth:
+        """Results that wait for the sink."""
+        return QueueDepth(len(self._channel), self._channel.capacity)
 
     # -- the sink's thread --------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.core.control import Histogram
 from pipeline.core.frame import StreamInfo
 from pipeline.core.scene import Closing
 from pipeline.runtime.latency import RECENT, Durations, Percentiles
@@ -114,6 +115,15 @@ class RunStatistics:
     def end_to_end(self) -> Durations:
         """Capture to emission, all sources."""
         return self._end_to_end
+
+    def histograms(self, bounds_s: Sequence[float]) -> tuple[dict[str, Histogram], dict[str, Histogram]]:
+        """Latency by source and durations by stage, counted up to each of the bounds (s)."""
+        with self._lock:
+            latency, stages = dict(self._latency), dict(self._stages)
+        return (
+            {name: durations.up_to(bounds_s) for name, durations in latency.items()},
+            {name: durations.up_to(bounds_s) for name, durations in stages.items()},
+        )
 
     def emitted_per_s(self) -> float:
         """Results per second between the first one and the last one; 0 below two."""

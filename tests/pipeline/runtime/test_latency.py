@@ -42,3 +42,20 @@ def test_a_clock_that_steps_back_counts_as_nothing() -> None:
     durations = Durations()
     durations.add(-5)
     assert durations.over_run().max_ms == 0.0
+
+
+@given(st.lists(st.integers(0, 10**11), max_size=300), st.lists(st.floats(1e-4, 60), min_size=1, max_size=8))
+def test_counts_up_to_bounds(values_ns: list[int], bounds_s: list[float]) -> None:
+    durations = Durations()
+    for value in values_ns:
+        durations.add(value)
+    bounds_s.sort()
+    seen = durations.up_to(bounds_s)
+    assert (seen.count, seen.total_s) == (len(values_ns), pytest.approx(sum(values_ns) / 1e9))
+    for bound_s, n in zip(bounds_s, seen.up_to, strict=True):
+        assert (
+            sum(v <= bound_s * 0.994 * 1e9 for v in values_ns)
+            <= n
+            <= sum(v <= bound_s * 1.006 * 1e9 for v in values_ns)
+        )
+    assert list(seen.up_to) == sorted(seen.up_to)
