@@ -105,20 +105,23 @@ class VideoEncoder:
         """A picture, uint8 (h, w, 3) BGR, in the form that `encode` takes; a copy of half its bytes."""
         return self._converter.convert(image)
 
-    def encode(self, picture: av.VideoFrame, ticks: int, duration_ticks: int) -> list[av.Packet[VideoStream]]:
+    def encode(
+        self, picture: av.VideoFrame, ticks: int, duration_ticks: int, *, key: bool = False
+    ) -> list[av.Packet[VideoStream]]:
         """Packets that are ready once this picture is known.
 
         Args:
             picture: what `convert` gave.
             ticks: its time in 1/90000 s, later than that of the picture before.
             duration_ticks: how long it is shown; matters for the last picture only.
+            key: it must be a key frame.
 
         Raises:
             av.FFmpegError: the encoder failed.
         """
         picture.pts, picture.time_base = ticks, Fraction(1, TICKS_PER_S)
         picture.duration = duration_ticks
-        if self._keyframe_ticks is None or ticks - self._keyframe_ticks >= KEYFRAME_S * TICKS_PER_S:
+        if key or self._keyframe_ticks is None or ticks - self._keyframe_ticks >= KEYFRAME_S * TICKS_PER_S:
             picture.pict_type = PictureType.I
             self._keyframe_ticks = ticks
         return self._stream.encode(picture)

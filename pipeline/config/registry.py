@@ -50,6 +50,9 @@ SINKS: Mapping[str, Entry] = {
     "event_store": Entry("sinks.event_store:EventStoreSink", "sinks.event_store:EventStoreConfig"),
     "display": Entry("sinks.display:DisplaySink", "sinks.display:DisplayConfig"),
     "rtsp": Entry("sinks.rtsp:RtspSink", "sinks.rtsp:RtspConfig"),
+    "rtsp_serve": Entry("sinks.rtsp_serve:RtspServeSink", "sinks.rtsp_serve:RtspServeConfig"),
+    "hls": Entry("sinks.hls:HlsSink", "sinks.hls:HlsConfig"),
+    "recorder": Entry("sinks.recorder:RecorderSink", "sinks.recorder:RecorderConfig"),
     "null": Entry("sinks.null:NullSink", "sinks.null:NullConfig"),
 }
 
