@@ -11,12 +11,12 @@ from pathlib import Path
 
 from pipeline.core.scene import Heatmap
 from pipeline.records.address import StoreAddress
-from pipeline.records.buckets import BY, utc_of
 from pipeline.report.html_tables import headline_cards, table
 from pipeline.report.markup import Markup, tag
 from pipeline.report.numbers import Counts, DwellNumbers, LineNumbers, SourceNumbers, ZoneNumbers, by_class, total
 from pipeline.report.pictures import heatmap_picture, scene_picture
 from pipeline.report.plots import Axis, Bars, Series, bar_plot, legend
+from pipeline.report.time_axis import time_axis
 from pipeline.report.wording import KINDS, length_text, number_text, step_text, time_text
 
 _OTHERS = 6
@@ -24,6 +24,7 @@ _OTHERS = 6
 _PEAK = 7
 _MOST_PLOTS = 8
 """Lines, and zones, with a plot of their own; all are in the tables."""
+_MOST_LABELS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _facts(source: SourceNumbers, zone: tzinfo | None) -> Markup:
 
 
 def _panels(source: SourceNumbers, context: PageContext) -> list[Markup]:
-    axis = _axis(source, context.zone)
+    axis = time_axis(source, context.zone)
     per = f"per {step_text(source.step_s)}"
     panels = []
     if source.objects:
@@ -125,26 +126,6 @@ def _panels(source: SourceNumbers, context: PageContext) -> list[Markup]:
         body = table(("incident", "rule", "number", "in all"), rows, texts=2)
         panels.append(tag("div", tag("h3", "Incidents"), tag("div", body, class_="scroll"), class_="panel"))
     return panels
-
-
-def _axis(source: SourceNumbers, zone: tzinfo | None) -> Axis:
-    clock = zone if source.on_clock else None
-    tips = [time_text(span.start_s, clock, seconds=clock is None) for span in source.spans]
-    days = {tip[:10] for tip in tips}
-    ticks = [_tick(span.start_s, source.step_s, clock, len(days) > 1) for span in source.spans]
-    is_by_day = clock is not None and source.step_s >= BY["day"]
-    return Axis([tip[:10] for tip in tips] if is_by_day else tips, ticks)
-
-
-def _tick(time_s: float, step_s: int, clock: tzinfo | None, several_days: bool) -> str:
-    if clock is None:
-        text = time_text(time_s, None)
-        return text.removeprefix("0:").removeprefix("0") if text.startswith("0:") else text
-    local = utc_of(time_s).astimezone(clock)
-    day = f"{local.day} {local:%b}"
-    if step_s >= BY["day"]:
-        return day
-    return f"{day} {local:%H:%M}" if several_days else f"{local:%H:%M}"
 
 
 def _series(counts: Counts, colors: Mapping[str, int]) -> list[Series]:
@@ -196,7 +177,9 @@ def _dwell_panel(zone: ZoneNumbers, dwell: DwellNumbers) -> Markup:
     bounds = [0.0, *(bound for bound, _ in zone.histogram)]
     spans = [_interval(low, high) for low, high in pairwise(bounds)]
     values = [float(n) for _, n in zone.histogram]
-    bars = Bars(f"How long visits to {zone.name} lasted", Axis(spans, spans), [Series("visits", 2, values)])
+    step = -(-len(spans) // _MOST_LABELS)
+    axis = Axis(spans, {index: spans[index] for index in range(0, len(spans), step)}, centred=True)
+    bars = Bars(f"How long visits to {zone.name} lasted", axis, [Series("visits", 2, values)])
     text = (
         f"{number_text(total(zone.visits))} visits, half of them up to {length_text(dwell.median_s)}, "
         f"the longest {length_text(dwell.max_s)}"

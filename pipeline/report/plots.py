@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.report.markup import Markup, joined, tag
 from pipeline.report.wording import number_text
 
 _HEIGHT = 150
-_TICKS_X = 6
 _MOST_TIPS = 120
 """Narrower bars cannot be pointed at."""
 _NICE = (1, 2, 3, 4, 5, 6, 8, 10)
@@ -33,10 +32,17 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What the bars stand for: for each a text when it is pointed at, and a short one below it."""
+    """What the bars stand for.
+
+    Attributes:
+        tips: for each bar, a text when it is pointed at.
+        labels: a short text below some bars, by their number.
+        centred: labels stand below the middle of their bars, not at their beginning.
+    """
 
     tips: Sequence[str]
-    ticks: Sequence[str]
+    labels: Mapping[int, str]
+    centred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def bar_plot(bars: Bars) -> Markup:
         tag("title", bars.title),
         *lines,
         field,
-        *_labels(bars.axis.ticks),
+        *_labels(bars.axis),
         role="img",
         class_="field",
         width="100%",
@@ -153,17 +159,13 @@ def _tips(bars: Bars, n: int) -> list[Markup]:
     return tips
 
 
-def _labels(ticks: Sequence[str]) -> list[Markup]:
-    """Labels of some bars, every second one marked so that a phone can leave it out."""
-    n = len(ticks)
-    step = max(math.ceil(n / _TICKS_X), 1)
-    shown = range(0, n, step)
-    labels = []
-    for number, index in enumerate(shown):
-        x = f"{100 * (index + (0.5 if n <= _TICKS_X * 2 else 0)) / n:.2f}%"
-        anchor = "middle" if n <= _TICKS_X * 2 or index else "start"
-        kind = "minor" if number % 2 and len(shown) > 3 else None
-        labels.append(tag("text", ticks[index], x=x, y=_HEIGHT + 17, text_anchor=anchor, class_=kind))
+def _labels(axis: Axis) -> list[Markup]:
+    """Every second one is marked, so that a phone can leave it out."""
+    n, labels = len(axis.tips), []
+    for number, (index, text) in enumerate(axis.labels.items()):
+        x = f"{100 * (index + axis.centred / 2) / n:.2f}%"
+        kind = "minor" if number % 2 and len(axis.labels) > 3 else None
+        labels.append(tag("text", text, x=x, y=_HEIGHT + 17, text_anchor="middle", class_=kind))
     return labels
 
 

@@ -32,11 +32,11 @@ def time_text(time_s: float, zone: tzinfo | None, *, seconds: bool = True) -> st
 
 def length_text(seconds: float) -> str:
     """How long something lasted, to two or three digits."""
-    if seconds < 10:
+    if round(seconds, 1) < 10:
         return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
     whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)

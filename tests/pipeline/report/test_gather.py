@@ -237,7 +237,7 @@ def test_both_databases_give_the_same_report(
     make_store: MakeStore,
     new_database: Callable[[], str],
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Any,
+    tmp_path: Path,
 ) -> None:
     # A database's pictures lie in the working folder, or at absolute paths; here they are where the file's are.
     monkeypatch.chdir(tmp_path)
