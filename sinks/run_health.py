@@ -1,0 +1,35 @@
+"""Whether a run is alive and ready, for programs that restart what is not."""
+
+from __future__ import annotations
+
+from pipeline.core.control import RunControl, SourceState
+
+
+class RunHealth:
+    """Answers for /healthz and /readyz.
+
+    Args:
+        hang_s: a source that gives frames and yet got no result for so long has a stage that hangs behind it.
+    """
+
+    def __init__(self, hang_s: float) -> None:
+        self._hang_s = hang_s
+        self._was_ready = False
+
+    def trouble(self, control: RunControl | None) -> str | None:
+        """What hangs, or None.
+
+        A source that is away is no trouble here: a restart of this program would not bring it back. Nor is a first
+        result that has not come: a model may take minutes to be made ready.
+        """
+        for status in () if control is None else control.sources():
+            if status.state is SourceState.LIVE and status.age_s is not None and status.age_s > self._hang_s:
+                return f"{status.source_id}: frames come, but the newest result is {status.age_s:.0f} s old"
+        return None
+
+    def is_ready(self, control: RunControl | None) -> bool:
+        """Whether a first result was emitted, or every source has given a frame. Once so, always so."""
+        if control is not None and not self._was_ready:
+            statuses = control.sources()
+            self._was_ready = any(one.emitted for one in statuses) or all(one.produced for one in statuses)
+        return self._was_ready
