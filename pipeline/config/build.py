@@ -234,6 +234,7 @@ def build_run(
     outputs = check_outputs(config, source_ids)
     factory = tracker_factory(config.tracker)
     used = detector or build_detector(detector_section_for_tracking(config))
+    steering: list[SinkBinding] = []
     try:
         analysts = analyst_factory(config.analytics, source_ids, used.class_names)
         if analysts is not None and factory is None:
@@ -254,8 +255,12 @@ def build_run(
         control.connect(runner, used.class_names)
         for binding in (*sinks, *extra_sinks):
             if isinstance(binding.sink, SteeringSink):
+                steering.append(binding)
                 binding.sink.steer(control)
         yield BuiltRun(runner, tuple(output.shown for output in kept), control)
     finally:
+        for binding in steering:
+            # It has begun with the run, and ends with it even where the run itself never began.
+            binding.sink.close()
         if detector is None:
             used.close()

@@ -18,6 +18,9 @@ from pipeline.core.url import redact
 from pipeline.runtime.sink_worker import SinkBinding
 
 
+_BY_PORT = ("web", "metrics")
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """One sink to make.
@@ -37,7 +40,7 @@ class Output:
     @property
     def shown(self) -> str:
         """What reports call it; unique within a run, without credentials."""
-        return redact(self.value) or self.kind
+        return f"{self.kind}:{self.value}" if self.kind in _BY_PORT else redact(self.value) or self.kind
 
 
 def check_outputs(config: RunConfig, source_ids: Sequence[str]) -> list[Output]:

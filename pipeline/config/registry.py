@@ -49,10 +49,13 @@ SINKS: Mapping[str, Entry] = {
     "coco_json": Entry("sinks.coco_json:CocoJsonSink", "sinks.coco_json:CocoJsonConfig"),
     "event_store": Entry("sinks.event_store:EventStoreSink", "sinks.event_store:EventStoreConfig"),
     "display": Entry("sinks.display:DisplaySink", "sinks.display:DisplayConfig"),
+    "web": Entry("sinks.dashboard.sink:DashboardSink", "sinks.dashboard.sink:DashboardConfig"),
     "rtsp": Entry("sinks.rtsp:RtspSink", "sinks.rtsp:RtspConfig"),
     "rtsp_serve": Entry("sinks.rtsp_serve:RtspServeSink", "sinks.rtsp_serve:RtspServeConfig"),
     "hls": Entry("sinks.hls:HlsSink", "sinks.hls:HlsConfig"),
     "recorder": Entry("sinks.recorder:RecorderSink", "sinks.recorder:RecorderConfig"),
+    "metrics": Entry("sinks.metrics:MetricsSink", "sinks.metrics:MetricsConfig"),
+    "mqtt": Entry("sinks.mqtt:MqttSink", "sinks.mqtt:MqttConfig"),
     "null": Entry("sinks.null:NullSink", "sinks.null:NullConfig"),
 }
 

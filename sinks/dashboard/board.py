@@ -1,0 +1,107 @@
+"""What the dashboard knows: of every source the newest result, the last minutes, recent objects and events."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+
+from pipeline.core.result import FrameResult
+from pipeline.core.scene import Closing
+from sinks.dashboard.history import History, HistoryStep
+from sinks.dashboard.recent_events import RecentEvent, RecentEvents
+from sinks.dashboard.recent_tracks import RecentTrack, RecentTracks
+from sinks.objects import shown_objects
+
+
+class _SourceBoard:
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.newest: FrameResult | None = None
+        self.number = 0
+        self.history = History()
+        self.tracks = RecentTracks(class_names)
+
+
+class Board:
+    """Taken from by many threads, written by the sink's. Nothing in it grows without bound.
+
+    Args:
+        class_names: names by class_id.
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self._class_names = class_names
+        self._lock = threading.Lock()
+        self._sources: dict[str, _SourceBoard] = {}
+        self._events = RecentEvents()
+        self.on_result: Callable[[str], None] = lambda source_id: None
+        """Called after every result, with its source."""
+        self.on_event: Callable[[RecentEvent], None] = lambda event: None
+        """Called with every event."""
+
+    def take(self, result: FrameResult) -> None:
+        """Note a result. Costs next to nothing where nobody came, left or did anything."""
+        name = result.frame.source_id
+        latency_ms = result.timeline.between_ms("captured", "emitted") or 0.0
+        at_ns = result.timeline.emitted or result.frame.captured_ns
+        with self._lock:
+            source = self._sources.setdefault(name, _SourceBoard(self._class_names))
+            source.newest = result
+            source.number += 1
+            source.history.add(at_ns, latency_ms, len(shown_objects(result)), len(result.events))
+            if result.tracked:
+                source.tracks.take(result, at_ns)
+            told = [self._events.take(event, result.frame.image) for event in result.events]
+        self.on_result(name)
+        self._tell(told)
+
+    def end_source(self, closing: Closing) -> None:
+        """Note the events that a source's end has ended."""
+        with self._lock:
+            told = [self._events.take(event, None) for event in closing.events]
+        self._tell(told)
+
+    def keep(self, source_ids: Collection[str]) -> None:
+        """Let everything go that belongs to other sources than these."""
+        with self._lock:
+            for name in [name for name in self._sources if name not in source_ids]:
+                del self._sources[name]
+                self._events.forget(name)
+
+    def newest(self, source_id: str) -> tuple[int, FrameResult] | None:
+        """The newest result of a source and its number, counted from 1; None before the first."""
+        with self._lock:
+            source = self._sources.get(source_id)
+            return (source.number, source.newest) if source and source.newest else None
+
+    def history(self, source_id: str, now_ns: int) -> list[HistoryStep]:
+        """The last minutes of a source, oldest first."""
+        with self._lock:
+            source = self._sources.get(source_id)
+            return source.history.steps(now_ns) if source else []
+
+    def tracks(self, source_id: str, limit: int) -> list[RecentTrack]:
+        """Objects of a source, the last seen first."""
+        with self._lock:
+            source = self._sources.get(source_id)
+            return source.tracks.newest(limit) if source else []
+
+    def track_picture(self, source_id: str, track_id: int) -> bytes:
+        """A JPEG of an object, empty where there is none."""
+        with self._lock:
+            source = self._sources.get(source_id)
+            return source.tracks.picture(track_id) if source else b""
+
+    def events(self, limit: int, source_id: str | None = None) -> list[RecentEvent]:
+        """What happened, newest first; of one source, or of all."""
+        with self._lock:
+            return self._events.newest(limit, source_id)
+
+    def event_picture(self, event_id: str) -> bytes:
+        """A JPEG of what an event is about, empty where there is none."""
+        with self._lock:
+            return self._events.picture(event_id)
+
+    def _tell(self, events: Sequence[RecentEvent | None]) -> None:
+        for event in events:
+            if event is not None:
+                self.on_event(event)

@@ -1,0 +1,124 @@
+"""Status every second and events as they happen, over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import WebSocket, WebSocketDisconnect
+
+from pipeline.core.control import RunControl
+from sinks.dashboard.picture_feed import SEND_TIMEOUT_S
+from sinks.dashboard.recent_events import RecentEvent
+from sinks.dashboard.schema import EventAnswer, SourceAnswer
+
+MOST_CLIENTS = 32
+_EVERY_S = 1.0
+_WAITING = 100
+"""Events that wait for one client; the oldest are left out, and stand in the list of recent ones."""
+
+
+class _Client:
+    def __init__(self) -> None:
+        self.events: deque[EventAnswer] = deque(maxlen=_WAITING)
+        self.news = asyncio.Event()
+
+
+class LiveFeed:
+    """Serves `/api/v1/live`: `{"type": "status", "sources": [...]}` and `{"type": "event", "event": {...}}`.
+
+    Args:
+        control: the run.
+        answer: makes what is told of an event.
+    """
+
+    def __init__(self, control: RunControl, answer: Callable[[RecentEvent], EventAnswer]) -> None:
+        self._control = control
+        self._answer = answer
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._clients: set[_Client] = set()
+        self._ended = False
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop in which clients are served."""
+        self._loop = loop
+
+    def tell(self, event: RecentEvent) -> None:
+        """Pass an event on to everyone who watches. From any thread."""
+        if self._loop is not None and self._clients:
+            self._loop.call_soon_threadsafe(self._spread, self._answer(event))
+
+    def end(self) -> None:
+        """Let every client go. From any thread."""
+        self._ended = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake)
+
+    async def serve(self, socket: WebSocket) -> None:
+        """One client, until it leaves, is too slow, or the run ends."""
+        if len(self._clients) >= MOST_CLIENTS:
+            await socket.close(1013)
+            return
+        client = _Client()
+        self._clients.add(client)
+        try:
+            await socket.accept()
+            await self._run(socket, client)
+        finally:
+            self._clients.discard(client)
+
+    async def _run(self, socket: WebSocket, client: _Client) -> None:
+        leaving = asyncio.create_task(_left(socket, client))
+        loop = asyncio.get_running_loop()
+        status_s = loop.time()
+        try:
+            while not leaving.done() and not self._ended:
+                if loop.time() >= status_s:
+                    status_s = loop.time() + _EVERY_S
+                    await _send(socket, {"type": "status", "sources": self._sources()})
+                while client.events:
+                    await _send(socket, {"type": "event", "event": client.events.popleft().model_dump()})
+                await _wait(client.news, status_s - loop.time())
+            if self._ended:
+                await _send(socket, {"type": "end"})
+                await socket.close(1001)
+        except (TimeoutError, WebSocketDisconnect, RuntimeError):
+            """The client left, or takes nothing."""
+        finally:
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+
+    def _sources(self) -> list[dict[str, Any]]:
+        return [SourceAnswer.of(status).model_dump(mode="json") for status in self._control.sources()]
+
+    def _spread(self, event: EventAnswer) -> None:
+        for client in self._clients:
+            client.events.append(event)
+            client.news.set()
+
+    def _wake(self) -> None:
+        for client in self._clients:
+            client.news.set()
+
+
+async def _send(socket: WebSocket, message: dict[str, Any]) -> None:
+    await asyncio.wait_for(socket.send_text(json.dumps(message)), SEND_TIMEOUT_S)
+
+
+async def _left(socket: WebSocket, client: _Client) -> None:
+    try:
+        while True:
+            await socket.receive_text()
+    except (WebSocketDisconnect, RuntimeError, KeyError):
+        client.news.set()
+
+
+async def _wait(news: asyncio.Event, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(news.wait(), max(timeout_s, 0.0))
+    except TimeoutError:
+        return
+    news.clear()
