@@ -28,6 +28,8 @@ class OutputKind(StrEnum):
     RECORDER = "recorder"
     DISPLAY = "display"
     WEB = "web"
+    METRICS = "metrics"
+    MQTT = "mqtt"
     NULL = "null"
 
 
@@ -50,10 +52,12 @@ FILE_KINDS = frozenset(SUFFIXES.values()) - {OutputKind.EVENT_STORE}
 """Files that a run makes. A store is added to."""
 WORDS = {"display": OutputKind.DISPLAY, "null": OutputKind.NULL, "web": OutputKind.WEB}
 DEFAULT_WEB_PORT = 8080
+DEFAULT_METRICS_PORT = 9464
 _FORMS = (
     ".mp4 .m4v .mov .mkv (video), .jsonl (JSON lines), .csv, .parquet, .txt (MOT challenge), .json (COCO results), "
     ".db .sqlite .sqlite3 (event store), postgresql://host/database, "
-    "rtsp://host/path (push), rtsp-serve:PORT, .m3u8 (HLS), record:FOLDER, display, web, web:PORT, null"
+    "rtsp://host/path (push), rtsp-serve:PORT, .m3u8 (HLS), record:FOLDER, display, web, web:PORT, metrics:PORT, "
+    "mqtt://host/prefix, null"
 )
 
 
@@ -87,6 +91,8 @@ def parse_output(text: str) -> OutputAddress:
         return OutputAddress(kind, str(DEFAULT_WEB_PORT) if kind is OutputKind.WEB else "")
     if match := re.fullmatch(r"web:(.*)", text, re.IGNORECASE):
         return OutputAddress(OutputKind.WEB, str(_port(match.group(1))))
+    if match := re.fullmatch(r"metrics(?::(.*))?", text, re.IGNORECASE):
+        return OutputAddress(OutputKind.METRICS, str(_port(match.group(1) or str(DEFAULT_METRICS_PORT), "metrics")))
     if match := re.fullmatch(r"rtsp-serve:([^/]*)(/.*)?", text, re.IGNORECASE):
         return OutputAddress(OutputKind.RTSP_SERVE, _serve_place(match.group(1), match.group(2) or ""))
     if match := re.fullmatch(r"record:(.*)", text, re.IGNORECASE):
@@ -108,19 +114,22 @@ def _parse_url(text: str) -> OutputAddress:
     url = Url(text)
     if url.scheme in ("postgresql", "postgres"):
         return OutputAddress(OutputKind.EVENT_STORE, text)
+    if url.scheme in ("mqtt", "mqtts"):
+        return OutputAddress(OutputKind.MQTT, text)
     if url.scheme != "rtsp":
         raise UsageError(
-            f"output {url}: wanted rtsp://host/path to push to or postgresql:// to keep events, found {url.scheme}://"
+            f"output {url}: wanted rtsp://host/path to push to, postgresql:// to keep events or mqtt:// to tell them, "
+            f"found {url.scheme}://"
         )
     if not re.match(r"(?i)rtsp://(?:[^/?#]*@)?(?:\[[0-9a-f:.]+\]|[\w.-]+)(?::\d+)?(?:[/?]|$)", text):
         raise UsageError(f"output {url}: wanted rtsp://host:port/path, found no host or a port that is no number")
     return OutputAddress(OutputKind.RTSP, text)
 
 
-def _port(text: str) -> int:
+def _port(text: str, form: str = "web") -> int:
     if text.isdecimal() and 1 <= int(text) <= 65535:
         return int(text)
-    raise UsageError(f"output web:{text}: wanted a port from 1 to 65535, found {text!r}")
+    raise UsageError(f"output {form}:{text}: wanted a port from 1 to 65535, found {text!r}")
 
 
 def _serve_place(port: str, path: str) -> str:

@@ -37,7 +37,9 @@ class HlsConfig:
 
     path: Path = Field(description="playlist to write (.m3u8); its segments lie beside it")
     exist_ok: bool = Field(default=False, description="replace the playlist and its segments if they exist")
-    segment_s: float = Field(default=1.0, ge=1, le=60, description="length of a segment (s); players lag by about three")
+    segment_s: float = Field(
+        default=1.0, ge=1, le=60, description="length of a segment (s); players lag by about three"
+    )
     window: int = Field(default=10, ge=3, le=1000, description="segments in the playlist; older files are deleted")
     segment_type: Literal["mpegts", "fmp4"] = Field(default="mpegts", description="kind of file of the segments")
     crf: int = Field(default=23, ge=0, le=51, description="constant quality; lower is better and larger")

@@ -70,9 +70,7 @@ class PacketEncoder:
         """What a file needs to know of the stream."""
         return self._container.streams.video[0]
 
-    def encode(
-        self, image: ImageArray, ticks: int, duration_ticks: int, *, key: bool = False
-    ) -> list[CodedPicture]:
+    def encode(self, image: ImageArray, ticks: int, duration_ticks: int, *, key: bool = False) -> list[CodedPicture]:
         """Encode a picture.
 
         Args:

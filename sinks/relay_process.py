@@ -1,8 +1,8 @@
 """The process behind `sinks.tcp_relay`: carries bytes between one local connection and one RTSP server.
 
 It needs the standard library only. Run as a script with the server's host, its port and a time-out in seconds. It
-answers on standard output, a line each: `port N` once the server is connected and N is listened on, and at the end
-`end`, or `broken` and why.
+answers on standard output, a line each: `port N` once the server has answered a first request and N is listened on, and
+at the end `end`, or `broken` and why.
 """
 
 from __future__ import annotations
@@ -23,14 +23,43 @@ def main(host: str, port: int, timeout_s: float) -> str:
     """Connect, offer a port, carry data until one side ends. Returns the last line of the answer."""
     try:
         with socket.create_connection((host, port), timeout=timeout_s) as server:
+            greet(server, host, port, timeout_s)
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 listener.settimeout(timeout_s)
                 print("port", listener.getsockname()[1], flush=True)  # noqa: T201
                 client, _ = listener.accept()
             with client, selectors.DefaultSelector() as selector:
-                return pass_on(client, server, timeout_s, selector)
+                try:
+                    return pass_on(client, server, timeout_s, selector)
+                except TimeoutError:
+                    return f"broken the server took no data for {timeout_s:g} s"
     except OSError as error:
         return f"broken {error.strerror or error}"
+
+
+def greet(server: socket.socket, host: str, port: int, timeout_s: float) -> None:
+    """Ask for something harmless and wait for the answer: a process that has frozen still has its port open.
+
+    It is found out here, where nothing else waits: FFmpeg's first request holds up the whole pipeline until its answer.
+
+    Raises:
+        OSError: no answer in time, or the server closed the connection.
+    """
+    # Where the system knows of it: data that nobody acknowledges ends the connection, as when the network is cut.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(timeout_s * 1000))
+    name = f"[{host}]" if ":" in host else host
+    server.sendall(f"OPTIONS rtsp://{name}:{port}/ RTSP/1.0\r\nCSeq: 0\r\nUser-Agent: Tracklight\r\n\r\n".encode())
+    until, answer = time.monotonic() + timeout_s, b""
+    while b"\r\n\r\n" not in answer:
+        try:
+            server.settimeout(max(until - time.monotonic(), 0.001))
+            data = server.recv(_CHUNK_BYTES)
+        except TimeoutError:
+            raise OSError(f"the server did not answer for {timeout_s:g} s") from None
+        if not data:
+            raise OSError("the server closed the connection")
+        answer += data
 
 
 def pass_on(client: socket.socket, server: socket.socket, timeout_s: float, selector: selectors.BaseSelector) -> str:
