@@ -30,7 +30,7 @@ def check_size(path: Path) -> None:
         )
 
 
-def safe_name(text: str, where: str) -> str:
+def safe_name(text: Any, where: str) -> str:
     """A name of a file below a folder that we choose, with `/`.
 
     Args:
@@ -40,6 +40,8 @@ def safe_name(text: str, where: str) -> str:
     Raises:
         DatasetError: absolute, leading out of the folder, or no name.
     """
+    if not isinstance(text, str):
+        raise DatasetError(f"{where}: wanted the name of a file, found {str(text)[:80]}")
     name = text.replace("\\", "/")
     parts = [part for part in name.split("/") if part not in ("", ".")]
     bad = name.startswith("/") or ".." in parts or PureWindowsPath(name).drive or "\0" in name or len(name) > _MAX_NAME

@@ -77,6 +77,8 @@ def _frame(item: dict[str, Any], where: str) -> int | None:
 
 
 def _boxes(item: dict[str, Any], labels: list[str], found: Annotations, where: str) -> list[LabelBox]:
+    if not labels and item.get("annotations"):
+        raise DatasetError(f"{where}: wanted labels in categories.label, found none")
     boxes = []
     for one in records(item, "annotations", Path(where)):
         kind = str(one.get("type"))

@@ -14,11 +14,11 @@ class ImportSettings:
         default=1.0, ge=0, description="media time between pictures of a video (s); 0: every labelled frame"
     )
     val_share: float = Field(
-        default=0.2, ge=0, lt=1, description="share of the pictures to validate with; of several recordings, whole ones"
+        default=0.2, ge=0, lt=1, description="share of the pictures to validate with; of several recordings whole ones"
     )
     classes: tuple[str, ...] = Field(
         default=(),
-        description="label, label=class or label= (leave out), in the order of the classes; empty: all labels as they are",
+        description="label, label=class or label= (leave out), in the order of the classes; empty: all labels",
     )
     drop_occluded: bool = Field(default=False, description="leave out boxes of hidden objects")
     seed: int = Field(default=0, ge=0, description="of the order in which equally long recordings are dealt out")

@@ -2,7 +2,8 @@
 
 `data/` holds links to the videos, not copies. A label file is of ETA's VideoLabels form: frames by number, from 1, and
 in each its objects with a box in fractions of the frame, `index` = the track's number and `confidence`. `filename` is
-the video's name in the archive. Frames without objects are there too. An object whose place was only assumed has the attribute `predicted`.
+the video's name in the archive. Frames without objects are there too. An object whose place was only assumed has the
+attribute `predicted`.
 
 Source: FiftyOne's documentation, "Importing data", FiftyOneVideoLabelsDataset; ETA's "VideoLabels Developer's Guide".
 """
