@@ -146,7 +146,7 @@ class ClipMaker:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = PacketFile(path, CONTAINERS[".mp4"], self._template)
-        except OSError as error:
+        except (av.FFmpegError, OSError) as error:
             self._failed(path, error)
             return None
         self.n_clips += 1
@@ -191,7 +191,7 @@ class ClipMaker:
             for _ in range(following):
                 ring.popleft()
 
-    def _failed(self, path: Path, error: OSError) -> None:
+    def _failed(self, path: Path, error: av.FFmpegError | OSError) -> None:
         self.n_failed += 1
         if not self._said_broken:
             self._said_broken = True

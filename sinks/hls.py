@@ -1,4 +1,4 @@
-"""Annotated video as HLS: short segments in a folder and a playlist of the newest, which any web server can hand out."""
+"""Annotated video as HLS: short segments and a playlist of the newest, which any web server can hand out."""
 
 from __future__ import annotations
 

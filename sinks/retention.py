@@ -39,10 +39,9 @@ class _Kept:
 
 
 class Retention:
-    """Keeps a folder of recordings within limits: segments in a folder per source, clips in a folder per source below
-    `clips`. Any thread may call it.
+    """Keeps a folder of recordings within limits. Any thread may call it.
 
-    What it deletes first is the oldest segment of all sources; clips go only when no segment is left. Files that are
+    Segments lie in a folder per source, clips in a folder per source below `clips`. What it deletes first is the oldest segment of all sources; clips go only when no segment is left. Files that are
     still written are not known to it and stay; so do files that no recorder made.
 
     Args:

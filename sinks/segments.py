@@ -85,8 +85,7 @@ class SegmentWriter:
             if self._file is not None:
                 self._file.add(pictures)
                 return
-        except OSError as error:
-            # FFmpeg's errors are OSErrors too.
+        except (av.FFmpegError, OSError) as error:
             self._failed(error)
         self.n_unwritten += len(pictures)
 
@@ -97,7 +96,7 @@ class SegmentWriter:
             return
         try:
             file.close()
-        except OSError as error:
+        except av.FFmpegError as error:
             self._file = file
             self._failed(error)
         else:
@@ -120,7 +119,7 @@ class SegmentWriter:
             path = self._folder / f"{stem}-{n}{self._suffix}"
         return path
 
-    def _failed(self, error: OSError) -> None:
+    def _failed(self, error: av.FFmpegError | OSError) -> None:
         file, self._file = self._file, None
         if file is not None:
             self._rescue(file)

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 from pipeline.core.errors import SinkError
 from sinks.serve_process import CONFIG, HEADER, PICTURE, STREAM
@@ -107,7 +107,7 @@ class ServeLink:
                 # A session of its own: Ctrl-C stops the pipeline, and the pipeline then ends the server.
                 process = subprocess.Popen(
                     [_PYTHON, "-I", str(_PROGRAM)],
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                     text=True,
@@ -198,11 +198,10 @@ class ServeLink:
                 self._process.kill()
 
 
-def _stdout(process: subprocess.Popen[str]) -> TextIO:
+def _stdout(process: subprocess.Popen[str]) -> IO[str]:
     if process.stdout is None:
         raise SinkError("rtsp-serve: the server was started without a way to answer")
-    stream: TextIO = process.stdout  # type: ignore[assignment]
-    return stream
+    return process.stdout
 
 
 def _not_installed(what: str) -> SinkError:

@@ -80,8 +80,9 @@ class Feed:
             self._source.emit("push-buffer", buffer)
 
     def _place(self, pts_ns: int, running_ns: int) -> int:
-        """The picture's time on the pipeline's clock: as far apart as in the source, and never in the future, where it
-        would wait to be sent.
+        """The picture's time on the pipeline's clock.
+
+        Times are as far apart as in the source, and never in the future, where a picture would wait to be sent.
         """
         lag_ns = running_ns - (pts_ns + self._shift_ns)
         if self._last_ns < 0 or not 0 <= lag_ns <= _MOST_LAG_NS:
