@@ -130,11 +130,12 @@ def counts_frame(
     rows = [(*key, n) for key, n in sorted(counts.items())]
     names = ("source", "timed", "at", "kind", "rule", "direction", "class", "n")
     pd = _pandas()
-    frame = pd.DataFrame(rows, columns=list(names)).astype({"timed": bool, "at": float, "n": "int64"})
+    types = {"timed": bool, "at": float, "n": "int64", **dict.fromkeys(("source", *names[3:7]), str)}
+    frame = pd.DataFrame(rows, columns=list(names)).astype(types)
     start_utc = pd.to_datetime(frame["at"].where(frame["timed"]), unit="s", utc=True)
     start = pd.to_timedelta(frame["at"].where(~frame["timed"]), unit="s")
-    frame.insert(1, "start_utc", start_utc)
-    frame.insert(2, "start", start)
+    frame.insert(1, "start_utc", start_utc.astype("datetime64[us, UTC]"))
+    frame.insert(2, "start", start.astype("timedelta64[us]"))
     counted: pandas.DataFrame = frame.drop(columns=["timed", "at"])
     return counted
 

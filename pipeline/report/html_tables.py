@@ -8,7 +8,7 @@ from datetime import tzinfo
 
 from pipeline.records.address import StoreAddress
 from pipeline.report.markup import Content, Markup, tag
-from pipeline.report.numbers import ReportNumbers, SourceNumbers, TimedEvent, by_class
+from pipeline.report.numbers import DIRECTIONS, ReportNumbers, SourceNumbers, TimedEvent, by_class
 from pipeline.report.pictures import pictured_events
 from pipeline.report.wording import KINDS, details_text, length_text, number_text, time_text
 
@@ -35,9 +35,10 @@ def headline_cards(headline: Mapping[str, int], sources: Sequence[SourceNumbers]
     cards = [_card("objects", headline["objects"], "unique objects", _most_frequent(objects))]
     if lines:
         labels = {line.labels for source in sources for line in source.lines}
-        label_in, label_out = labels.pop() if len(labels) == 1 else ("in", "out")
-        cards.append(_card("crossings_in", headline["crossings_in"], f"crossings {label_in}", ""))
-        cards.append(_card("crossings_out", headline["crossings_out"], f"crossings {label_out}", ""))
+        names = labels.pop() if len(labels) == 1 else DIRECTIONS
+        for side, label in zip(DIRECTIONS, names, strict=True):
+            key = f"crossings_{side}"
+            cards.append(_card(key, headline[key], f"crossings {side}", "" if label == side else label))
     if zones:
         cards.append(_card("visits", headline["visits"], "visits to zones", _longest_dwell(sources)))
     incidents: Counter[str] = Counter()
