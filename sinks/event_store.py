@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from pathlib import Path
 
 from pydantic import AwareDatetime, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -27,6 +28,7 @@ from pipeline.records.retention import Limits, Retention
 from pipeline.records.rows import StoredRun, StoredSource
 from pipeline.records.store import check_version, open_store
 from pipeline.records.writer import StoreWriter
+from sinks.clips import clip_path
 from sinks.output_path import check_output
 from sinks.snapshots import SnapshotWriter
 
@@ -197,7 +199,13 @@ class EventStoreSink:
             picture = self._snapshots.take(writer.run_id, event, frame.image)
         if picture and event.end_s is None:
             source.pictures[event.event_id] = picture
-        writer.put(event_record(writer.run_id, event, source.utc(event), picture, source.clip(event)))
+        writer.put(event_record(writer.run_id, event, source.utc(event), picture, self._clip(source, event)))
+
+    def _clip(self, source: _Source, event: Event) -> str:
+        """Where footage of the event is, or will be: a recorder's clip, or a place in the video that is read."""
+        if event.kind in self._facts.clip_kinds:
+            return str(clip_path(Path(self._facts.clip_folder), event.source_id, event.event_id))
+        return source.clip(event)
 
     def _is_pictured(self, event: Event, frame: Frame) -> bool:
         """An end without a picture gets none: what it shows is no longer its beginning."""

@@ -41,8 +41,9 @@ class _Kept:
 class Retention:
     """Keeps a folder of recordings within limits. Any thread may call it.
 
-    Segments lie in a folder per source, clips in a folder per source below `clips`. What it deletes first is the oldest segment of all sources; clips go only when no segment is left. Files that are
-    still written are not known to it and stay; so do files that no recorder made.
+    Segments lie in a folder per source, clips in a folder per source below `clips`. What goes first is the oldest
+    segment of all sources; clips go only when no segment is left. Files that are still written are not known here and
+    stay; so do files that no recorder made.
 
     Args:
         folder: of the recordings; what lies in it already is counted in.

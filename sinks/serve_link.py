@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import socket
@@ -39,12 +38,17 @@ class ServeLink:
         user: who may watch; empty = everybody.
         password: of the user.
 
+    Attributes:
+        port: where the server listens.
+        n_restarts: how often it was started anew.
+
     Raises:
         SinkError: the server is not installed, or cannot listen there.
     """
 
     def __init__(self, address: str, port: int, user: str = "", password: str = "") -> None:
-        self._config = {"address": address, "port": port, "user": user, "password": password}
+        self._config = {"address": address, "user": user, "password": password}
+        self.port = port
         self._lock = threading.Lock()
         self._paths: list[str] = []
         self._watched: set[int] = set()
@@ -52,19 +56,15 @@ class ServeLink:
         self._socket: socket.socket | None = None
         self._closing = threading.Event()
         self.n_restarts = 0
+        self._process: subprocess.Popen[str] | None = None
         self._process = self._start()
         self._thread = threading.Thread(target=self._supervise, name="rtsp-serve", daemon=False)
         self._thread.start()
 
     @property
-    def port(self) -> int:
-        """Where the server listens."""
-        return int(self._config["port"])
-
-    @property
     def pid(self) -> int:
         """The server's process."""
-        return self._process.pid
+        return self._process.pid if self._process is not None else 0
 
     def add(self, path: str) -> int:
         """Serve one more stream at `/name`. Returns its number."""
@@ -118,14 +118,14 @@ class ServeLink:
                 raise _not_installed(f"{_PYTHON}: {error.strerror}") from error
         with self._lock:
             self._socket = ours
-            self._send(CONFIG, 0, 0, json.dumps(self._config).encode())
+            self._send(CONFIG, 0, 0, json.dumps({**self._config, "port": self.port}).encode())
             watchdog = threading.Timer(_START_S, process.kill)
             watchdog.start()
             kind, _, value = _stdout(process).readline().strip().partition(" ")
             watchdog.cancel()
             watchdog.join()
             if kind == "ready":
-                self._config["port"] = int(value)
+                self.port = int(value)
                 for number, path in enumerate(self._paths):
                     self._send(STREAM, number, 0, path.encode())
                 return process
@@ -135,15 +135,15 @@ class ServeLink:
         _stdout(process).close()
         if kind == "missing":
             raise _not_installed(value)
-        where = f"{self._config['address']}:{self._config['port']}"
+        where = f"{self._config['address']}:{self.port}"
         raise SinkError(f"rtsp-serve: wanted to listen on {where}, found: {value or 'the server does not answer'}")
 
     def _supervise(self) -> None:
         """Listen to the server, and start it anew for as long as it is wanted."""
         delay_s = _FIRST_DELAY_S
-        while True:
+        while self._process is not None:
             began_s = time.monotonic()
-            self._listen()
+            self._listen(self._process)
             if self._closing.is_set():
                 return
             if time.monotonic() - began_s > _STEADY_S:
@@ -161,9 +161,9 @@ class ServeLink:
             else:
                 return
 
-    def _listen(self) -> None:
+    def _listen(self, process: subprocess.Popen[str]) -> None:
         """Take the server's answers until it has ended."""
-        for line in _stdout(self._process):
+        for line in _stdout(process):
             kind, _, rest = line.strip().partition(" ")
             number, _, on = rest.partition(" ")
             with self._lock:
@@ -174,8 +174,8 @@ class ServeLink:
                     self._keys.add(int(number))
         with self._lock:
             self._hang_up()
-        self._process.wait()
-        _stdout(self._process).close()
+        process.wait()
+        _stdout(process).close()
 
     def _send(self, kind: int, number: int, pts_ns: int, body: bytes) -> bool:
         if self._socket is None:
@@ -194,7 +194,7 @@ class ServeLink:
         self._keys.clear()
         if ours is not None:
             ours.close()
-            with contextlib.suppress(AttributeError):
+            if self._process is not None:
                 self._process.kill()
 
 

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 from pipeline.config.schema import RunConfig
+from pipeline.config.validate import validated
+from pipeline.core.event import EventKind
 from pipeline.core.run_facts import RunFacts
 from pipeline.core.url import redact
 
@@ -28,9 +30,24 @@ def run_facts(config: RunConfig) -> RunFacts:
     found = expand_sources(config.sources)
     settings = config.model_dump(mode="json", include=_RESULT_KEYS)
     text = redact(json.dumps(settings, sort_keys=True, ensure_ascii=False))
+    clip_folder, clip_kinds = _clips(config)
     return RunFacts(
         command=redact(shlex.join(sys.argv)),
         config_digest=hashlib.blake2b(text.encode(), digest_size=8).hexdigest(),
         addresses={a.source_id: str(Path(a.value).absolute()) if a.kind in files else redact(a.value) for a in found},
         videos=frozenset(a.source_id for a in found if a.kind is SourceKind.VIDEO_FILE),
+        clip_folder=clip_folder,
+        clip_kinds=clip_kinds,
     )
+
+
+def _clips(config: RunConfig) -> tuple[str, frozenset[EventKind]]:
+    """Where a recorder keeps clips, and of what. Raises ConfigError."""
+    from sinks.address import OutputKind, parse_output
+    from sinks.clips import ClipConfig
+
+    section = config.sink.get("recorder", {}).get("clips", {})
+    kinds: frozenset[EventKind] = frozenset(validated(ClipConfig, section, "sink.recorder.clips").kinds)
+    outputs = (parse_output(text) for text in config.outputs)
+    folder = next((output.value for output in outputs if output.kind is OutputKind.RECORDER), "")
+    return (str(Path(folder).absolute()), kinds) if folder and kinds else ("", frozenset())

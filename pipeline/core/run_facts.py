@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
+from pipeline.core.event import EventKind
 from pipeline.core.protocols import Sink
 
 
@@ -18,12 +19,16 @@ class RunFacts:
         config_digest: equal for runs of equal sources, models and rules, wherever their results go.
         addresses: by source id, the file (absolute) or URL it comes from.
         videos: ids of the sources that are video files.
+        clip_folder: folder (absolute) of a recorder that keeps clips of events, empty where there is none.
+        clip_kinds: kinds of events that get a clip there.
     """
 
     command: str = ""
     config_digest: str = ""
     addresses: Mapping[str, str] = field(default_factory=dict)
     videos: frozenset[str] = frozenset()
+    clip_folder: str = ""
+    clip_kinds: frozenset[EventKind] = frozenset()
 
 
 @runtime_checkable
