@@ -10,7 +10,7 @@ WEIGHTS ?=
 
 setup: $(VENV)/.done
 
-$(VENV)/.done: pyproject.toml constraints-cpu.txt $(wildcard */*.pyx */*.pxd */*.h)
+$(VENV)/.done: pyproject.toml constraints-cpu.txt $(wildcard */*.pyx */*.pxd */*.h pipeline/*/*.pyx)
 	$(PY) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints-cpu.txt -e '.[dev]'

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.analytics.objects import grown
+from pipeline.analytics.slots import grown
 from pipeline.analytics.view import View
 from pipeline.core.arrays import BoolArray, Float64Array, IntArray
 

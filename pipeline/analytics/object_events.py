@@ -10,7 +10,8 @@ from pipeline.analytics.config import SourceRules
 from pipeline.analytics.event_maker import EventMaker
 from pipeline.analytics.geometry import Placement
 from pipeline.analytics.ground_plane import GroundPlane
-from pipeline.analytics.objects import ObjectTable, grown
+from pipeline.analytics.objects import ObjectTable
+from pipeline.analytics.slots import grown
 from pipeline.analytics.steps import Steps
 from pipeline.analytics.view import View
 from pipeline.core.arrays import IntArray

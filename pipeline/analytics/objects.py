@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.analytics.config import SourceRules
+from pipeline.analytics.slots import grown
 from pipeline.analytics.stitch import Stitcher, Vanished
 from pipeline.analytics.view import View
 from pipeline.core.arrays import Float64Array, IntArray
@@ -196,9 +194,3 @@ class ObjectTable:
         for name in _BY_SLOT:
             setattr(self, name, grown(getattr(self, name), after))
         self._free.extend(range(after - 1, before - 1, -1))
-
-
-def grown(array: npt.NDArray[Any], capacity: int) -> npt.NDArray[Any]:
-    """The array with zeros behind it, up to `capacity` rows: what rules do with theirs when a view's capacity grew."""
-    rows = np.zeros((capacity - len(array), *array.shape[1:]), array.dtype)
-    return np.concatenate([array, rows])

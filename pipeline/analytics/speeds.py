@@ -7,7 +7,7 @@ import numpy as np
 from pipeline.analytics.config import SourceRules
 from pipeline.analytics.geometry import Placement
 from pipeline.analytics.ground_plane import GroundPlane
-from pipeline.analytics.objects import grown
+from pipeline.analytics.slots import grown
 from pipeline.analytics.view import View
 from pipeline.core.arrays import BoolArray
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.analytics.objects import grown
+from pipeline.analytics.slots import grown
 from pipeline.analytics.view import View
 from pipeline.core.arrays import Float64Array, IntArray
 

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.analytics.config import SourceRules
 from pipeline.analytics.event_maker import EventMaker
 from pipeline.analytics.geometry import Placement
+from pipeline.analytics.kernels import DEFAULT, RuleKernels
 from pipeline.analytics.objects import ObjectTable
 from pipeline.analytics.occupancy import Occupancy
 from pipeline.analytics.polygons import Polygons
@@ -26,19 +27,25 @@ class Zones:
         class_names: names by class_id.
         objects: what is known of each object.
         maker: makes the events.
+        kernels: what does the work.
 
     Attributes:
         polygons_px: float64 (k, 2) by zone: the corners.
     """
 
     def __init__(
-        self, rules: SourceRules, class_names: tuple[str, ...], objects: ObjectTable, maker: EventMaker
+        self,
+        rules: SourceRules,
+        class_names: tuple[str, ...],
+        objects: ObjectTable,
+        maker: EventMaker,
+        kernels: RuleKernels = DEFAULT,
     ) -> None:
         self._zones = rules.zones
         self._placement = Placement(rules.units)
         self._objects = objects
-        self._occupancy = Occupancy(rules.zones, maker, self._ids_in)
-        self._visits = Visits(rules.zones, class_names, maker, self._occupancy)
+        self._occupancy = Occupancy(rules.zones, maker, self._ids_in, kernels)
+        self._visits = Visits(rules.zones, class_names, maker, self._occupancy, kernels)
         self._view: View | None = None
         self.polygons_px: tuple[Float64Array, ...] = ()
 

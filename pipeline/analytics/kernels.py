@@ -1,0 +1,53 @@
+"""Which build of the rules' inner loops runs: the compiled one where it exists, else the NumPy one; results are equal.
+
+`TRACKLIGHT_ANALYTICS_KERNELS=numpy` (or `cython`) in the environment forces one; `BACKEND` says which is the default.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from typing import TYPE_CHECKING, Protocol, cast
+
+from pipeline.core.errors import BackendError, UsageError
+
+if TYPE_CHECKING:
+    from pipeline.analytics.headcount import Headcount
+    from pipeline.analytics.sides import Sides
+    from pipeline.analytics.stays import Stays
+
+MODULES = {"cython": "pipeline.analytics._rules", "numpy": "pipeline.analytics.numpy_rules"}
+VARIABLE = "TRACKLIGHT_ANALYTICS_KERNELS"
+
+
+class RuleKernels(Protocol):
+    """The classes that hold what rules know of objects and work it out frame by frame; the NumPy ones document them."""
+
+    Headcount: type[Headcount]
+    Sides: type[Sides]
+    Stays: type[Stays]
+
+
+def load_kernels(name: str) -> RuleKernels:
+    """The build `cython` or `numpy`.
+
+    Raises:
+        UsageError: another name.
+        BackendError: `cython` is wanted and the extension is not built.
+    """
+    if name not in MODULES:
+        raise UsageError(f"analytics kernels: wanted one of {', '.join(MODULES)}, found {name!r}; check {VARIABLE}")
+    if importlib.util.find_spec(MODULES[name]) is None:
+        raise BackendError(
+            f"analytics kernels: wanted {name!r}, found no compiled {MODULES[name]}; build it with: pip install -e ."
+        )
+    return cast(RuleKernels, importlib.import_module(MODULES[name]))
+
+
+def _default() -> str:
+    return os.environ.get(VARIABLE) or ("cython" if importlib.util.find_spec(MODULES["cython"]) else "numpy")
+
+
+BACKEND = _default()
+DEFAULT = load_kernels(BACKEND)
