@@ -92,7 +92,10 @@ def parse_output(text: str) -> OutputAddress:
     if match := re.fullmatch(r"web:(.*)", text, re.IGNORECASE):
         return OutputAddress(OutputKind.WEB, str(_port(match.group(1))))
     if match := re.fullmatch(r"metrics(?::(.*))?", text, re.IGNORECASE):
-        return OutputAddress(OutputKind.METRICS, str(_port(match.group(1) or str(DEFAULT_METRICS_PORT), "metrics")))
+        port = match.group(1)
+        return OutputAddress(
+            OutputKind.METRICS, str(_port(str(DEFAULT_METRICS_PORT) if port is None else port, "metrics"))
+        )
     if match := re.fullmatch(r"rtsp-serve:([^/]*)(/.*)?", text, re.IGNORECASE):
         return OutputAddress(OutputKind.RTSP_SERVE, _serve_place(match.group(1), match.group(2) or ""))
     if match := re.fullmatch(r"record:(.*)", text, re.IGNORECASE):

@@ -219,6 +219,7 @@ def test_every_registered_sink_is_held_to_this_contract() -> None:
     held = {f"{kind.module}:{kind.sink}" for kind in ALL}
     # These need a screen and a server, or add to what is there: their own tests hold them to it.
     elsewhere = {"sinks.display:DisplaySink", "sinks.rtsp:RtspSink", "sinks.event_store:EventStoreSink"}
+    elsewhere |= {"sinks.metrics:MetricsSink", "sinks.mqtt:MqttSink"}
     assert {entry.stage for entry in registry.SINKS.values()} == held | elsewhere
 
 
