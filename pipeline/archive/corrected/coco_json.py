@@ -1,7 +1,7 @@
 """Reads COCO's detection format, with and without the fields that lead to videos.
 
 An image whose file is not named, but whose video is (`video_id` and `frame_id`, or `<video>#<frame>` as its name), is a
-frame of that video. Annotations with `iscrowd` or `ignore` have no box of one object: they are left out and counted.
+frame of that video. Pictures may lie in images/<split>/ of `instances_<split>.json`. Annotations with `iscrowd` or `ignore` have no box of one object: they are left out and counted.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def _hand_over(document: Any, path: Path, boxes: dict[Any, list[LabelBox]], foun
         size = size_wh(image.get("width"), image.get("height"), where)
         in_video = _IN_VIDEO.fullmatch(name)
         if in_video is None:
-            found.pictures.append(PictureLabels([safe_name(name, where)], path, size, boxes[image["id"]]))
+            plain = safe_name(name, where)
+            names = [plain, f"{path.stem.removeprefix('instances_')}/{plain}"]
+            found.pictures.append(PictureLabels(names, path, size, boxes[image["id"]]))
             continue
         video_id = image.get("video_id")
         known = videos.get(video_id) if isinstance(video_id, int | str) else None

@@ -1,7 +1,7 @@
 """Reads Datumaro's annotations/<subset>.json.
 
 An item with a picture below images/<subset>/ is that picture. Another one with a frame number (`attr.frame`, or
-`frame_000012` as its id) is a frame of the video that `infos.video` or the subset names.
+`frame_000012` as its id) is a frame of the video that `attr.video` or else the subset names.
 """
 
 from __future__ import annotations
@@ -29,13 +29,10 @@ def read_datumaro(path: Path, root: Path, found: Annotations) -> None:
     """Add the labels of one JSON file. Raises DatasetError."""
     document = read_json(path)
     labels = _labels(document, path)
-    infos = document.get("infos")
-    video = infos.get("video") if isinstance(infos, dict) else None
-    if not isinstance(video, str) and Path(path.stem).suffix.lower() in VIDEO_SUFFIXES:
-        video = path.stem
+    subset = path.stem if Path(path.stem).suffix.lower() in VIDEO_SUFFIXES else None
     pictures = path.parent.parent / "images" / path.stem
-    frames: dict[int, list[LabelBox]] = {}
-    size = None
+    frames: dict[str, dict[int, list[LabelBox]]] = {}
+    sizes: dict[str, tuple[int, int] | None] = {}
     for item in records(document, "items", path):
         where = f"{path}: item {str(item.get('id'))[:40]!r}"
         boxes = _boxes(item, labels, found, where)
@@ -47,16 +44,18 @@ def read_datumaro(path: Path, root: Path, found: Annotations) -> None:
             raise DatasetError(f"{where}: image.size: wanted height and width, found {str(height_width)[:40]}")
         size = size_wh(height_width[1], height_width[0], where)
         name = safe_name(str(image.get("path") or f"{item.get('id')}.jpg"), where)
-        frame = _frame(item, where)
-        if isinstance(video, str) and frame is not None and not (pictures / name).is_file():
-            frames[frame] = boxes
+        attributes = item["attr"] if isinstance(item.get("attr"), dict) else {}
+        video, frame = attributes.get("video", subset), _frame(item, where)
+        if video is not None and frame is not None and not (pictures / name).is_file():
+            video = safe_name(video, f"{where}: attr.video")
+            frames.setdefault(video, {})[frame] = boxes
+            sizes[video] = size
         else:
             found.pictures.append(PictureLabels([f"{path.stem}/{name}", name], path, size, boxes))
     found.files.append(path)
     found.declared.update(dict.fromkeys(labels))
-    if frames and isinstance(video, str):
-        plain = safe_name(video, f"{path}: infos.video")
-        found.videos.append(FramesOfVideo([plain], path, size, frames, frozenset(frames)))
+    for video, of_video in frames.items():
+        found.videos.append(FramesOfVideo([video], path, sizes[video], of_video, frozenset(of_video)))
 
 
 def _labels(document: Any, path: Path) -> list[str]:

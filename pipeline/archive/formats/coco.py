@@ -1,11 +1,11 @@
 """COCO's detection format, with the fields by which video tools find tracks again.
 
-`annotations.json` has a list `videos`; every image has `video_id` and `frame_id` (from 0), every annotation `video_id`
-and `track_id`, which is unique in the whole file (`video_track_id` is the number within the video). `score` is the
-detector's confidence, and `predicted` 1 where the tracker only assumed the place. Categories count from 1.
+`annotations/instances_default.json` has a list `videos`; every image has `video_id` and `frame_id` (from 0), every
+annotation `video_id` and `track_id`, which is unique in the whole file (`video_track_id` is the number within the video).
+`score` is the detector's confidence, and `predicted` 1 where the tracker only assumed the place. Categories count from 1.
 
-With pictures, only the frames that were taken are listed, and `file_name` is their place below `images/`. Without,
-every frame is, and `file_name` is `<video>#<frame>`: no file, but where the picture is.
+With pictures, only the frames that were taken are listed, and `file_name` is their place below `images/default/`.
+Without, every frame is, and `file_name` is `<video>#<frame>`: no file, but where the picture is.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ Record = Mapping[str, Any]
 
 
 def write_coco(videos: Sequence[AnnotatedVideo], folder: Path, options: FormatOptions) -> None:
-    """Write `annotations.json`, and the pictures if asked for.
+    """Write `annotations/instances_default.json`, and the pictures if asked for.
 
     Raises:
         SourceError, DatasetError: see `pictured`.
         OSError: the system refused.
     """
     every = None if options.images is None else Every.parse(options.images)
-    boxes = folder / "annotations.part"
-    with (folder / "annotations.json").open("w", encoding="utf-8", newline="\n") as file:
+    boxes = folder / "boxes.part"
+    (folder / "annotations").mkdir()
+    with (folder / "annotations" / "instances_default.json").open("w", encoding="utf-8", newline="\n") as file:
         head = {"description": "written by tracklight"}
         file.write(f'{{\n"info": {json.dumps(head)},\n"licenses": [],\n')
         _write_list(file, "categories", _categories(videos[0].class_names))
         _write_list(file, "videos", (_video(number, video) for number, video in enumerate(videos, 1)))
         # Two lists of one pass over the videos: the second waits in a file of its own.
         with boxes.open("w+", encoding="utf-8", newline="\n") as waiting:
-            _write_list(file, "images", _images(videos, every, folder / "images", waiting))
+            _write_list(file, "images", _images(videos, every, folder / "images" / "default", waiting))
             file.write('"annotations": [')
             waiting.seek(0)
             shutil.copyfileobj(waiting, file)

@@ -1,6 +1,6 @@
 """Datumaro's layout: annotations/<subset>.json, and images/<subset>/ where pictures are taken. Each video is a subset.
 
-An item is a frame, `frame_000012`, with its number from 0 in `attr`; CVAT finds the frame of a video by either.
+An item is a frame, `frame_000012`; its number from 0 and its video stand in `attr`. CVAT finds frames by id or number.
 Without pictures `image.path` names a file that is not there, and its size. Attributes of a box: `track_id`, `occluded`
 where the tracker only assumed its place, and `score`.
 
@@ -34,9 +34,8 @@ def write_datumaro(videos: Sequence[AnnotatedVideo], folder: Path, options: Form
     subsets = flat_names([video.facts.name for video in videos])
     for video, subset in zip(videos, subsets, strict=True):
         with (folder / "annotations" / f"{subset}.json").open("w", encoding="utf-8", newline="\n") as file:
-            infos = {"author": "tracklight", "video": video.facts.name, "fps": round(video.facts.fps, 6)}
-            file.write('{\n"dm_format_version": "1.0",\n')
-            file.write(f'"infos": {json.dumps(infos, ensure_ascii=False)},\n')
+            # Datumaro wants the same infos in all subsets, so nothing there can be of the video.
+            file.write('{\n"dm_format_version": "1.0",\n"infos": {"author": "tracklight"},\n')
             file.write(f'"categories": {json.dumps(_categories(video.class_names), ensure_ascii=False)},\n"items": [')
             separator = "\n"
             for one in _frames(video, every, folder / "images" / subset):
@@ -88,4 +87,9 @@ def _item(one: FrameTracks, facts: VideoFacts) -> Mapping[str, Any]:
     ]
     item_id = _item_id(one)
     image = {"path": f"{item_id}.jpg", "size": [facts.height_px, facts.width_px]}
-    return {"id": item_id, "annotations": annotations, "attr": {"frame": one.frame}, "image": image}
+    return {
+        "id": item_id,
+        "annotations": annotations,
+        "attr": {"frame": one.frame, "video": facts.name},
+        "image": image,
+    }

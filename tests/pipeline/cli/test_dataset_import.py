@@ -37,12 +37,12 @@ COCO: dict[str, Any] = {
     "annotations": [{"id": 7, "image_id": 1, "category_id": 1, "bbox": [1, 1, 8, 8]}],
 }
 DATUMARO: dict[str, Any] = {
-    "infos": {"video": "c.mp4"},
+    "infos": {},
     "categories": {"label": {"labels": [{"name": "cat", "parent": ""}]}},
     "items": [
         {
             "id": "frame_000000",
-            "attr": {"frame": 0},
+            "attr": {"frame": 0, "video": "c.mp4"},
             "image": {"path": "x.jpg", "size": [48, 64]},
             "annotations": [{"id": 0, "type": "bbox", "label_id": 0, "bbox": [1, 1, 8, 8]}],
         }

@@ -132,7 +132,7 @@ def test_strange_names(name: str, tmp_path: Path, make_video: MakeVideo, scene: 
             (read_seqinfo(out / each / "seqinfo.ini").name, (out / each / "gt/labels.txt").read_text().splitlines())
             for each in NAMES
         ],
-        "coco": lambda out: _coco_names(json.loads((out / "annotations.json").read_text())),
+        "coco": lambda out: _coco_names(json.loads((out / "annotations/instances_default.json").read_text())),
         "datumaro": lambda out: [_datumaro_names(out / "annotations" / f"{each}.json") for each in FLAT],
         "fiftyone": lambda out: [_fiftyone_names(out / "labels" / f"{each}.json") for each in FLAT],
         "parquet": lambda out: [
@@ -158,7 +158,7 @@ def _coco_names(document: dict) -> list:
 
 def _datumaro_names(path: Path) -> tuple:
     document = json.loads(path.read_text())
-    return document["infos"]["video"], [one["name"] for one in document["categories"]["label"]["labels"]]
+    return document["items"][0]["attr"]["video"], [one["name"] for one in document["categories"]["label"]["labels"]]
 
 
 def _fiftyone_names(path: Path) -> tuple:
@@ -234,7 +234,7 @@ def test_coco(
 ) -> None:
     videos = [*two, make_video("z.mp4", objects=scene)]
     write_format("coco", videos, tmp_path / "out")
-    coco = COCO(str(tmp_path / "out" / "annotations.json"))
+    coco = COCO(str(tmp_path / "out" / "annotations/instances_default.json"))
     capsys.readouterr()
     assert (len(coco.imgs), len(coco.anns), len(coco.cats)) == (120, 150, 2)
     of_video = defaultdict(set)
@@ -408,9 +408,11 @@ def test_pictures_beside_other_formats(
     pictures = sorted((tmp_path / "out" / "images").rglob("*.jpg"))
     assert [read_counter(path) for path in pictures] == wanted
     if name == "coco":
-        document = json.loads((tmp_path / "out" / "annotations.json").read_text())
+        document = json.loads((tmp_path / "out" / "annotations/instances_default.json").read_text())
         assert [image["file_name"] for image in document["images"]] == [f"day1/north.mp4/{n:06d}.jpg" for n in wanted]
-        dataset, report = read_training_set(tmp_path / "out" / "annotations.json", "train", cache=False)
+        dataset, report = read_training_set(
+            tmp_path / "out" / "annotations/instances_default.json", "train", cache=False
+        )
         assert (len(dataset.images), report.clean) == (4, True)
     else:
         document = json.loads((tmp_path / "out" / "annotations" / "day1__north.mp4.json").read_text())
