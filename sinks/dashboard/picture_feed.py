@@ -40,8 +40,8 @@ class PictureFeed:
     """Serves `/api/v1/views`.
 
     The client asks for one picture of a view at a time: `{"source": "door", "size": "small", "after": 12}`. The answer
-    is binary: 4 bytes with the length of a JSON header (big-endian), the header, the JPEG. A client that is slow, or
-    whose page is hidden, asks less often; nothing is queued for it.
+    is binary: 4 bytes with the length of a JSON header (big-endian), the header, the JPEG; number 0 and no JPEG where
+    the source has left the run. A client that is slow, or whose page is hidden, asks less often; nothing is queued.
 
     Args:
         views: where pictures are made.
@@ -107,19 +107,19 @@ class _Client:
     async def _send_all(self) -> None:
         while True:
             source_id, picture = await self._ready.get()
-            if picture is None:
-                continue
-            data = _packed(picture)
             try:
-                await asyncio.wait_for(self._socket.send_bytes(data), SEND_TIMEOUT_S)
+                await asyncio.wait_for(self._socket.send_bytes(_packed(source_id, picture)), SEND_TIMEOUT_S)
             except (TimeoutError, WebSocketDisconnect, RuntimeError):
                 await self._socket.close(1013)
                 return
 
 
-def _packed(picture: Picture) -> bytes:
+def _packed(source_id: str, picture: Picture | None) -> bytes:
+    if picture is None:
+        head = json.dumps({"source": source_id, "number": 0}).encode()
+        return struct.pack(">I", len(head)) + head
     header: dict[str, Any] = {
-        "source": picture.source_id,
+        "source": source_id,
         "number": picture.number,
         "width": picture.width_px,
         "height": picture.height_px,

@@ -1,2 +1,75 @@
-const r = await (await fetch("/api/v1/sources")).json();
-for (const s of r) { const i = new Image(); i.src = `/api/v1/sources/${s.id}/view.mjpg?size=small`; document.getElementById("w").append(i); }
+// Which page is shown, and what the run says of itself every second.
+
+import { ask, socket } from "./api.js";
+import { Camera } from "./camera.js";
+import { announce, begin } from "./sources.js";
+import { Wall } from "./wall.js";
+import { number, stateOf } from "./words.js";
+
+const $ = (id) => document.getElementById(id);
+let sources = [];
+let toldMs = 0; // when the sources were told, on this page's clock
+let page = null;
+let ended = false;
+
+/** Seconds since the newest result, a little older with every moment that passes. */
+const ageOf = (source) => (source.age_s === null ? null : source.age_s + (performance.now() - toldMs) / 1000);
+
+function summary() {
+  const counts = new Map();
+  for (const source of sources) {
+    const [word] = stateOf(source);
+    counts.set(word, (counts.get(word) || 0) + 1);
+  }
+  const rate = sources.filter((source) => source.state === "live").reduce((sum, source) => sum + source.frames_per_s, 0);
+  const parts = [...counts].map(([word, count]) => `${count} ${word.toLowerCase()}`);
+  if (rate) parts.push(`${number(rate)} frames/s`);
+  return parts.join(" · ");
+}
+
+function take(told) {
+  for (const source of told) {
+    const before = sources.find((one) => one.id === source.id);
+    if (before && before.state !== source.state) announce(`${source.id}: ${stateOf(source)[0]}`);
+  }
+  sources = told;
+  toldMs = performance.now();
+  show();
+}
+
+function show() {
+  page.update(sources, ageOf);
+  const text = summary();
+  if ($("summary").textContent !== text) $("summary").textContent = text;
+}
+
+function route() {
+  const match = location.hash.match(/^#\/camera\/(.+)$/);
+  if (page) page.close();
+  page = match ? new Camera($("main"), decodeURIComponent(match[1])) : new Wall($("main"));
+  if (toldMs) show();
+  scrollTo(0, 0);
+}
+
+function gone(isOpen) {
+  $("gone").hidden = isOpen;
+  if (isOpen) ended = false;
+  else $("gone").textContent = ended ? "The run has ended." : "Tracklight cannot be reached. Trying again…";
+}
+
+function hear(event) {
+  const message = JSON.parse(event.data);
+  if (message.type === "status") take(message.sources);
+  if (message.type === "event") page.event(message.event);
+  if (message.type === "end") ended = true;
+}
+
+begin(async () => take(await ask("/sources")));
+addEventListener("hashchange", () => { route(); $("main").focus({ preventScroll: true }); });
+addEventListener("keydown", (event) => {
+  const busy = event.target.closest("input, dialog") || event.ctrlKey || event.metaKey || event.altKey;
+  if (event.key === "Escape" && !busy && location.hash.startsWith("#/camera/")) location.hash = "#/";
+});
+route();
+socket("/live", { message: hear, state: gone });
+setInterval(() => { if (toldMs && !document.hidden) show(); }, 500);
