@@ -1,7 +1,9 @@
 """Reads COCO's detection format, with and without the fields that lead to videos.
 
-An image whose file is not named, but whose video is (`video_id` and `frame_id`, or `<video>#<frame>` as its name), is a
-frame of that video. Pictures may lie in images/<split>/ of `instances_<split>.json`. Annotations with `iscrowd` or `ignore` have no box of one object: they are left out and counted.
+An image that is called `<video>#<frame>` is a frame of that video (`video_id` and `frame_id` go first). So is one that
+is called `frame_000012` and is not there as a picture, where the file is called `instances_<video>.json` or
+`<video>.json`. Pictures may lie in images/<split>/ of `instances_<split>.json`. Annotations with `iscrowd` or `ignore`
+have no box of one object: they are left out and counted.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from pipeline.archive.corrected.checks import (
     size_wh,
     whole,
 )
+from pipeline.archive.corrected.frame_names import frame_number, is_video, lies_beside
 from pipeline.archive.corrected.labels import Annotations, FramesOfVideo, LabelBox, PictureLabels
 from pipeline.core.errors import DatasetError
 
+_PREFIX = "instances_"
 _IN_VIDEO = re.compile(r"(.+)#(\d{1,9})")
 
 
@@ -63,20 +67,35 @@ def _hand_over(document: Any, path: Path, boxes: dict[Any, list[LabelBox]], foun
         where = f"{path}: image {image['id']}"
         name = _text(image, "file_name", path)
         size = size_wh(image.get("width"), image.get("height"), where)
-        in_video = _IN_VIDEO.fullmatch(name)
-        if in_video is None:
-            plain = safe_name(name, where)
-            names = [plain, f"{path.stem.removeprefix('instances_')}/{plain}"]
-            found.pictures.append(PictureLabels(names, path, size, boxes[image["id"]]))
-            continue
-        video_id = image.get("video_id")
-        known = videos.get(video_id) if isinstance(video_id, int | str) else None
-        video = safe_name(known or in_video[1], where)
-        frame = whole(image.get("frame_id", in_video[2]), "frame_id", where, most=MAX_FRAME)
-        frames.setdefault(video, {})[frame] = boxes[image["id"]]
-        sizes[video] = size
+        place = _in_video(image, name, path, videos, where)
+        if place is None:
+            found.pictures.append(PictureLabels(_picture_names(name, path, where), path, size, boxes[image["id"]]))
+        else:
+            frames.setdefault(place[0], {})[place[1]] = boxes[image["id"]]
+            sizes[place[0]] = size
     for video, of_video in frames.items():
         found.videos.append(FramesOfVideo([video], path, sizes[video], of_video, frozenset(of_video)))
+
+
+def _in_video(
+    image: dict[str, Any], name: str, path: Path, videos: dict[int | str, str], where: str
+) -> tuple[str, int] | None:
+    """The video and the frame that an image is, or None where it is a picture."""
+    match = _IN_VIDEO.fullmatch(name)
+    if match is not None:
+        video_id = image.get("video_id")
+        known = videos.get(video_id) if isinstance(video_id, int | str) else None
+        frame = whole(image.get("frame_id", match[2]), "frame_id", where, most=MAX_FRAME)
+        return safe_name(known or match[1], where), frame
+    video, number = path.stem.removeprefix(_PREFIX), frame_number(name)
+    if number is None or not is_video(video) or lies_beside(path, _picture_names(name, path, where)):
+        return None
+    return video, number
+
+
+def _picture_names(name: str, path: Path, where: str) -> list[str]:
+    plain = safe_name(name, where)
+    return [plain, f"{path.stem.removeprefix(_PREFIX)}/{plain}"]
 
 
 def _key(record: dict[str, Any], key: str, path: Path) -> int | str:

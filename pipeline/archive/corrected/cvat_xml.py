@@ -2,7 +2,8 @@
 
 A polygon becomes the smallest box around its points; between keyframes that box moves straight, which is near to what
 CVAT does with the points. Masks and ellipses become their boxes. Polylines, points, cuboids, skeletons and tags have
-no box: they are left out and counted.
+no box: they are left out and counted. An image `frame_000012` that is not there as a picture is a frame of the task's
+video.
 
 The file is a stranger's: it is read in pieces, and a document type is refused, so that no entity can be declared.
 
@@ -17,10 +18,10 @@ from pathlib import Path
 from xml.parsers import expat
 
 from pipeline.archive.corrected.checks import MAX_BOXES, MAX_FRAME, check_size, number, safe_name, size_wh, whole
+from pipeline.archive.corrected.frame_names import frame_number, is_video, lies_beside
 from pipeline.archive.corrected.labels import Annotations, FramesOfVideo, LabelBox, PictureLabels
 from pipeline.archive.corrected.tracks_between import KeyframeTrack, TracksOfVideo
 from pipeline.core.errors import DatasetError
-from sources.address import VIDEO_SUFFIXES
 
 Attributes = Mapping[str, str]
 Xyxy = tuple[float, float, float, float]
@@ -28,8 +29,6 @@ Xyxy = tuple[float, float, float, float]
 _WITHOUT_BOX = ("polyline", "points", "cuboid", "skeleton", "tag")
 _MAX_DEPTH = 32
 _MAX_TEXT = 100_000
-_FRAME_NAME = re.compile(r"(?:.*/)?frame_(\d{1,9})(?:\.\w+)?")
-"""What CVAT calls the frames of a video where it wants pictures."""
 
 
 def read_cvat(path: Path, root: Path, found: Annotations) -> None:
@@ -86,35 +85,31 @@ class _Reader:
         tracks = [track for track in self._tracks if track.keys]
         if tracks or (self._meta.get("mode") == "interpolation" and not self._images):
             size = size_wh(self._meta.get("width"), self._meta.get("height"), f"{self._path}: original_size")
-            found.videos.append(TracksOfVideo(self._video_names(name), self._path, size, tracks, self._covered()))
+            names = self._names_of_video(name)
+            if not names:
+                raise DatasetError(
+                    f"{self._path}: wanted the video's name (`source` or `name` in the meta data, or <video>.xml), "
+                    "found none; rename the file to <video>.xml"
+                )
+            found.videos.append(TracksOfVideo(names, self._path, size, tracks, self._covered()))
         of_video: dict[int, list[LabelBox]] = {}
         size_of_video = None
         for image_name, where, size, boxes in self._images:
-            match = _FRAME_NAME.fullmatch(image_name)
-            if match and (self._meta.get("mode") == "interpolation" or self._is_video(self._meta.get("source", ""))):
-                of_video[int(match[1])] = boxes
+            plain, frame = safe_name(image_name, where), frame_number(image_name)
+            if frame is not None and self._names_of_video(name) and not lies_beside(self._path, [plain]):
+                of_video[frame] = boxes
                 size_of_video = size
             else:
-                plain = safe_name(image_name, where)
                 found.pictures.append(PictureLabels([plain], self._path, size, boxes))
         if of_video:
-            covered = frozenset(of_video)
-            found.videos.append(FramesOfVideo(self._video_names(name), self._path, size_of_video, of_video, covered))
+            names = self._names_of_video(name)
+            found.videos.append(FramesOfVideo(names, self._path, size_of_video, of_video, frozenset(of_video)))
 
-    def _video_names(self, name: str) -> list[str]:
+    def _names_of_video(self, name: str) -> list[str]:
         own = name.removesuffix(".xml")
-        names = [own] if self._is_video(own) else []
-        names += [self._meta[key] for key in ("source", "name") if self._is_video(self._meta.get(key, ""))]
-        if not names:
-            raise DatasetError(
-                f"{self._path}: wanted the video's name (`source` or `name` in the meta data, or <video>.xml), found "
-                "none; rename the file to <video>.xml"
-            )
-        return list(dict.fromkeys(safe_name(each, f"{self._path}: the video's name") for each in names))
-
-    @staticmethod
-    def _is_video(name: str) -> bool:
-        return Path(name).suffix.lower() in VIDEO_SUFFIXES
+        names = [own, *(self._meta[key] for key in ("source", "name") if key in self._meta)]
+        of_videos = [each for each in names if is_video(each)]
+        return list(dict.fromkeys(safe_name(each, f"{self._path}: the video's name") for each in of_videos))
 
     def _covered(self) -> range:
         where = f"{self._path}: meta data"

@@ -6,18 +6,15 @@ An item with a picture below images/<subset>/ is that picture. Another one with 
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.archive.corrected.checks import MAX_FRAME, ltwh_box, number, read_json, records, safe_name, size_wh, whole
+from pipeline.archive.corrected.frame_names import frame_number, is_video, lies_beside
 from pipeline.archive.corrected.labels import Annotations, FramesOfVideo, LabelBox, PictureLabels
 from pipeline.core.errors import DatasetError
-from sources.address import VIDEO_SUFFIXES
-
-_FRAME_ID = re.compile(r"(?:.*/)?frame_(\d{1,9})")
 
 
 def is_datumaro(document: Any) -> bool:
@@ -29,8 +26,7 @@ def read_datumaro(path: Path, root: Path, found: Annotations) -> None:
     """Add the labels of one JSON file. Raises DatasetError."""
     document = read_json(path)
     labels = _labels(document, path)
-    subset = path.stem if Path(path.stem).suffix.lower() in VIDEO_SUFFIXES else None
-    pictures = path.parent.parent / "images" / path.stem
+    subset = path.stem if is_video(path.stem) else None
     frames: dict[str, dict[int, list[LabelBox]]] = {}
     sizes: dict[str, tuple[int, int] | None] = {}
     for item in records(document, "items", path):
@@ -46,12 +42,13 @@ def read_datumaro(path: Path, root: Path, found: Annotations) -> None:
         name = safe_name(str(image.get("path") or f"{item.get('id')}.jpg"), where)
         attributes = item["attr"] if isinstance(item.get("attr"), dict) else {}
         video, frame = attributes.get("video", subset), _frame(item, where)
-        if video is not None and frame is not None and not (pictures / name).is_file():
+        names = [f"{path.stem}/{name}", name]
+        if video is not None and frame is not None and not lies_beside(path, names):
             video = safe_name(video, f"{where}: attr.video")
             frames.setdefault(video, {})[frame] = boxes
             sizes[video] = size
         else:
-            found.pictures.append(PictureLabels([f"{path.stem}/{name}", name], path, size, boxes))
+            found.pictures.append(PictureLabels(names, path, size, boxes))
     found.files.append(path)
     found.declared.update(dict.fromkeys(labels))
     for video, of_video in frames.items():
@@ -71,8 +68,7 @@ def _frame(item: dict[str, Any], where: str) -> int | None:
     attributes = item.get("attr")
     if isinstance(attributes, dict) and "frame" in attributes:
         return whole(attributes["frame"], "attr.frame", where, most=MAX_FRAME)
-    match = _FRAME_ID.fullmatch(str(item.get("id")))
-    return int(match[1]) if match else None
+    return frame_number(str(item.get("id")))
 
 
 def _boxes(item: dict[str, Any], labels: list[str], found: Annotations, where: str) -> list[LabelBox]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.archive.corrected.frame_names import lies_beside
 from pipeline.archive.corrected.labels import PictureLabels, VideoLabels
 from pipeline.core.errors import DatasetError
 
@@ -41,13 +42,15 @@ def find_picture(labels: PictureLabels, folder: Path | None) -> Path:
     Raises:
         DatasetError: none there.
     """
-    home = labels.file.parent
-    around = [home / "images", home, home.parent / "images", home.parent]
-    for base in [folder] if folder else around:
+    if folder is None:
+        beside = lies_beside(labels.file, labels.names)
+        if beside is not None:
+            return beside
+    else:
         for name in labels.names:
-            if (base / name).is_file():
-                return base / name
-    where = folder or f"{home} and the folders around it"
+            if (folder / name).is_file():
+                return folder / name
+    where = folder or f"{labels.file.parent} and the folders around it"
     raise DatasetError(
         f"{labels.file}: wanted the picture {labels.names[0]!r} in {where}, found none; say where pictures "
         "are with --images"

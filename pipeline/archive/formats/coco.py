@@ -1,8 +1,9 @@
 """COCO's detection format, with the fields by which video tools find tracks again.
 
 `annotations/instances_default.json` has a list `videos`; every image has `video_id` and `frame_id` (from 0), every
-annotation `video_id` and `track_id`, which is unique in the whole file (`video_track_id` is the number within the video).
-`score` is the detector's confidence, and `predicted` 1 where the tracker only assumed the place. Categories count from 1.
+annotation `video_id` and `track_id`, which is unique in the whole file (`video_track_id` is its number in the video).
+`score` is the detector's confidence, and `predicted` 1 where the tracker only assumed the place. Categories count
+from 1.
 
 With pictures, only the frames that were taken are listed, and `file_name` is their place below `images/default/`.
 Without, every frame is, and `file_name` is `<video>#<frame>`: no file, but where the picture is.
@@ -35,6 +36,8 @@ def write_coco(videos: Sequence[AnnotatedVideo], folder: Path, options: FormatOp
     every = None if options.images is None else Every.parse(options.images)
     boxes = folder / "boxes.part"
     (folder / "annotations").mkdir()
+    # Datumaro does not read the labels where there is no folder for pictures, empty or not.
+    (folder / "images" / "default").mkdir(parents=True)
     with (folder / "annotations" / "instances_default.json").open("w", encoding="utf-8", newline="\n") as file:
         head = {"description": "written by tracklight"}
         file.write(f'{{\n"info": {json.dumps(head)},\n"licenses": [],\n')
