@@ -37,7 +37,7 @@ class ParquetSink:
 
     A Parquet file is readable only once it is closed. So rows go to an Arrow stream beside it first, within a second,
     and become the table at the end. A killed run leaves the stream (`tracks.parquet.arrows`), which has all rows but
-    those of its last second and which `pipeline.api_records.tracks_frame` reads as well.
+    those of its last second of frames, and which `pipeline.api_records.tracks_frame` reads as well.
 
     Args:
         config: the file.

@@ -55,7 +55,7 @@ def _body(report: ReportNumbers, address: StoreAddress, n_pictures: int) -> list
     if len(report.sources) > 1:
         parts.append(overview_table(report.sources, names))
     for number, (source, name) in enumerate(zip(report.sources, names, strict=True)):
-        parts.append(source_section(source, name, f"source-{number}", context))
+        parts.append(source_section(source, name, number, context))
     parts += picture_gallery(report, names, address, n_pictures)
     parts += event_table(report, names)
     parts.append(definitions(report))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
+from pipeline.core.arrays import ImageArray
 from pipeline.core.scene import Heatmap
 from pipeline.records.address import StoreAddress
 from pipeline.report.html_tables import headline_cards, table
@@ -26,6 +28,8 @@ _MOST_PLOTS = 8
 """Lines, and zones, with a plot of their own; all are in the tables."""
 _MOST_LABELS = 6
 
+_Rule = TypeVar("_Rule", LineNumbers, ZoneNumbers)
+
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
@@ -35,7 +39,7 @@ class PageContext:
         zone: of wall times.
         colors: number of the colour by class.
         address: the store, beside which pictures are.
-        n_pictures: 0: no picture of any footage.
+        n_pictures: most pictures of events, and most sources whose heatmap has a picture below it.
     """
 
     zone: tzinfo | None
@@ -59,11 +63,16 @@ def class_colors(sources: Sequence[SourceNumbers]) -> dict[str, int]:
     return {name: min(number, _OTHERS) for number, name in enumerate(ordered)}
 
 
-def source_section(source: SourceNumbers, name: str, anchor: str, context: PageContext) -> Markup:
-    """All of one source."""
-    panels = _panels(source, context)
-    numbers = headline_cards(source.headline, [source], f"{anchor}-headline")
-    notes = []
+def source_section(source: SourceNumbers, name: str, number: int, context: PageContext) -> Markup:
+    """All of one source, which is the one of this number."""
+    # Each background takes as much as a few thumbnails.
+    panels = _panels(source, context, with_scene=number < context.n_pictures)
+    numbers = headline_cards(source.headline, [source], f"source-{number}-headline")
+    notes = [
+        tag("p", f"The {_MOST_PLOTS} busiest of {len(rules)} {what} have plots; all are in the tables.", class_="note")
+        for what, rules in (("lines", source.lines), ("zones", source.zones))
+        if len(rules) > _MOST_PLOTS
+    ]
     if source.asked_step_s:
         asked, used = step_text(source.asked_step_s), step_text(source.step_s)
         text = f"Spans of one {asked} would be too many for a plot; these are of one {used}."
@@ -77,7 +86,7 @@ def source_section(source: SourceNumbers, name: str, anchor: str, context: PageC
         *notes,
         numbers,
         tag("div", *panels, class_="grid"),
-        id=anchor,
+        id=f"source-{number}",
     )
 
 
@@ -101,7 +110,7 @@ def _facts(source: SourceNumbers, zone: tzinfo | None) -> Markup:
     return tag("p", " · ".join(facts), class_="quiet")
 
 
-def _panels(source: SourceNumbers, context: PageContext) -> list[Markup]:
+def _panels(source: SourceNumbers, context: PageContext, *, with_scene: bool) -> list[Markup]:
     axis = time_axis(source, context.zone)
     per = f"per {step_text(source.step_s)}"
     panels = []
@@ -109,9 +118,12 @@ def _panels(source: SourceNumbers, context: PageContext) -> list[Markup]:
         plot = bar_plot(Bars(f"Unique objects {per}", axis, _series(source.objects, context.colors)))
         panels.append(_figure(f"Unique objects {per}", plot, _classes([source.objects], context.colors), place="wide"))
     if source.heatmap is not None and source.heatmap.presence_s.any():
-        panels.append(_heatmap_panel(source.heatmap, source, context))
-    panels += [_line_panel(line, per, axis, context.colors) for line in source.lines[:_MOST_PLOTS]]
-    for zone in source.zones[:_MOST_PLOTS]:
+        scene = scene_picture(source, context.address) if with_scene else None
+        panels.append(_heatmap_panel(source.heatmap, source.size_px, scene))
+    panels += [
+        _line_panel(line, per, axis, context.colors) for line in _busiest(source.lines, lambda line: sum(line.totals))
+    ]
+    for zone in _busiest(source.zones, lambda zone: total(zone.visits)):
         # Side by side; what lies between them moves into the gaps.
         panels.append(_occupancy_panel(zone, per, axis))
         if zone.dwell is not None:
@@ -128,6 +140,12 @@ def _panels(source: SourceNumbers, context: PageContext) -> list[Markup]:
     return panels
 
 
+def _busiest(rules: Sequence[_Rule], busy: Callable[[_Rule], int]) -> list[_Rule]:
+    """As many as have plots, in their order."""
+    first = sorted(range(len(rules)), key=lambda number: (-busy(rules[number]), number))[:_MOST_PLOTS]
+    return [rules[number] for number in sorted(first)]
+
+
 def _series(counts: Counts, colors: Mapping[str, int]) -> list[Series]:
     """One for each class with a colour of its own, and one for all others."""
     own = [Series(name, colors[name], numbers) for name, numbers in counts.items() if colors[name] < _OTHERS]
@@ -139,11 +157,14 @@ def _series(counts: Counts, colors: Mapping[str, int]) -> list[Series]:
 
 
 def _classes(parts: Sequence[Counts], colors: Mapping[str, int]) -> Markup:
-    numbers: Counter[str] = Counter()
+    numbers: Counter[int] = Counter()
+    names: dict[int, str] = {_OTHERS: "others"}
     for counts in parts:
-        numbers.update({name if colors[name] < _OTHERS else "others": n for name, n in by_class(counts).items()})
-    ordered = sorted(numbers, key=lambda name: colors.get(name, _OTHERS))
-    return legend([(f"{name} {number_text(numbers[name])}", colors.get(name, _OTHERS)) for name in ordered])
+        for name, n in by_class(counts).items():
+            numbers[colors[name]] += n
+            if colors[name] < _OTHERS:
+                names[colors[name]] = name
+    return legend([(f"{names[color]} {number_text(numbers[color])}", color) for color in sorted(numbers)])
 
 
 def _figure(title: str, *content: Markup, place: str = "") -> Markup:
@@ -181,7 +202,7 @@ def _dwell_panel(zone: ZoneNumbers, dwell: DwellNumbers) -> Markup:
     axis = Axis(spans, {index: spans[index] for index in range(0, len(spans), step)}, centred=True)
     bars = Bars(f"How long visits to {zone.name} lasted", axis, [Series("visits", 2, values)])
     text = (
-        f"{number_text(total(zone.visits))} visits, half of them up to {length_text(dwell.median_s)}, "
+        f"{number_text(sum(n for _, n in zone.histogram))} visits, half of them up to {length_text(dwell.median_s)}, "
         f"the longest {length_text(dwell.max_s)}"
     )
     return _figure(f"Zone {zone.name}: how long visits last", tag("p", text, class_="sides quiet"), bar_plot(bars))
@@ -192,9 +213,8 @@ def _interval(low_s: float, high_s: float) -> str:
     return f"{low_s / unit:g}–{high_s / unit:g} {name}"  # noqa: RUF001 - a dash between numbers
 
 
-def _heatmap_panel(heatmap: Heatmap, source: SourceNumbers, context: PageContext) -> Markup:
-    scene = scene_picture(source, context.address) if context.n_pictures else None
-    picture = heatmap_picture(heatmap, source.size_px, scene)
+def _heatmap_panel(heatmap: Heatmap, size_px: tuple[int, int], scene: ImageArray | None) -> Markup:
+    picture = heatmap_picture(heatmap, size_px, scene)
     text = tag("p", "The brighter, the longer objects were there; arrows show which way they moved.", class_="quiet")
     return _figure("Where objects were", picture, text)
 

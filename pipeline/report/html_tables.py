@@ -40,7 +40,8 @@ def headline_cards(headline: Mapping[str, int], sources: Sequence[SourceNumbers]
             key = f"crossings_{side}"
             cards.append(_card(key, headline[key], f"crossings {side}", "" if label == side else label))
     if zones:
-        cards.append(_card("visits", headline["visits"], "visits to zones", _longest_dwell(sources)))
+        dwell = _median_dwell(sources)
+        cards.append(_card("visits", headline["visits"], "visits to zones", f"median dwell {dwell}" if dwell else ""))
     incidents: Counter[str] = Counter()
     for source in sources:
         incidents.update(by_class(source.incidents))
@@ -55,14 +56,13 @@ def overview_table(sources: Sequence[SourceNumbers], names: Sequence[str]) -> Ma
     rows = []
     for number, (source, name) in enumerate(zip(sources, names, strict=True)):
         numbers = source.headline
-        dwell = sorted(zone.dwell.median_s for zone in source.zones if zone.dwell is not None)
         link = tag("a", name, href=f"#source-{number}")
         shown = (
             length_text(source.watched_s),
             number_text(numbers["objects"]),
             *(number_text(numbers[key]) if source.lines else "" for key in ("crossings_in", "crossings_out")),
             number_text(numbers["visits"]) if source.zones else "",
-            length_text(dwell[-1]) if len(dwell) == 1 else f"to {length_text(dwell[-1])}" if dwell else "",
+            _median_dwell([source]),
             number_text(numbers["incidents"]),
         )
         rows.append((link, *shown))
@@ -169,10 +169,8 @@ def _most_frequent(counts: Counter[str]) -> str:
     return f"{named}, others {number_text(rest)}" if rest else named
 
 
-def _longest_dwell(sources: Sequence[SourceNumbers]) -> str:
+def _median_dwell(sources: Sequence[SourceNumbers]) -> str:
+    """Of the zones; from the shortest to the longest where there are several."""
     found = [zone.dwell.median_s for source in sources for zone in source.zones if zone.dwell is not None]
-    if not found:
-        return ""
-    return (
-        f"median dwell {length_text(found[0])}" if len(found) == 1 else f"median dwell up to {length_text(max(found))}"
-    )
+    texts = dict.fromkeys(length_text(seconds) for seconds in (min(found), max(found))) if found else {}
+    return " to ".join(texts)

@@ -22,6 +22,7 @@ from pipeline.report.numbers import SourceNumbers, TimedEvent
 
 THUMBNAIL_PX = 400
 _GROUND_PX = 1000
+_HEAT_PX = 384
 _QUALITY = 72
 _ARROWS_ACROSS = 16
 _FEWEST_STEPS_S = 0.2
@@ -97,7 +98,8 @@ def _heat_url(heatmap: Heatmap) -> str:
     colors = cv2.applyColorMap((share * 165 + 90).astype(np.uint8), cv2.COLORMAP_INFERNO)
     alpha = np.clip(share * 700, 0, share * 165 + 80).astype(np.uint8)
     # Larger than the grid, so that every browser shows the same soft edges.
-    picture = cv2.resize(np.dstack([colors, alpha]), None, fx=6, fy=6, interpolation=cv2.INTER_LINEAR)
+    finer = max(_HEAT_PX // share.shape[1], 1)
+    picture = cv2.resize(np.dstack([colors, alpha]), None, fx=finer, fy=finer, interpolation=cv2.INTER_LINEAR)
     return _url("png", np.asarray(picture, np.uint8), [])
 
 

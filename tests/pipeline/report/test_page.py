@@ -223,3 +223,28 @@ def test_axes_have_round_times(
     part.cross(1.0)
     plot = page_of(make_store(part)).partition("<figure")[2]
     assert re.findall(r'text-anchor="middle"[^>]*>([^<]+)</text>', plot) == labels
+
+
+def test_classes_beyond_the_colours_are_together(footage: Any, make_store: MakeStore) -> None:
+    clip = footage()
+    for number in range(9):
+        for _ in range(20 - number):
+            clip.add(EventKind.OBJECT, 1.0, 2.0, class_name=f"class {number}")
+    page = page_of(make_store(clip))
+    legends = re.findall(r'<ul class="legend">(.*?)</ul>', page)
+    shown = re.findall(r"</i>(.*?)</li>", legends[0])
+    assert shown == [*(f"class {number} {20 - number}" for number in range(6)), "others 39"]
+
+
+def test_the_busiest_lines_have_plots_and_it_is_said(footage: Any, make_store: MakeStore) -> None:
+    clip = footage()
+    for number in range(11):
+        for _ in range(2 if number in (2, 7, 9) else 1):
+            clip.cross(1.0, rule=f"line {number:02d}")
+    page = page_of(make_store(clip))
+    plots = re.findall(r"<h3>Line (line \d+): crossings", page)
+    assert len(plots) == 8
+    assert {"line 02", "line 07", "line 09"} <= set(plots)
+    assert plots == sorted(plots)
+    assert "The 8 busiest of 11 lines have plots; all are in the tables." in page
+    assert page.count('<td class="w">line 10</td>') >= 1
