@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -472,6 +473,6 @@ def test_counters_never_fall_while_a_source_is_restarted(serve: Callable[..., Me
     for stage in ("read:cam", "queue", "detect", "sink:m"):
         assert of(last, "tracklight_stage_seconds_count", stage=stage) == 12
     counters = [key for key in last if key[0].endswith(("_total", "_count", "_bucket"))]
-    for earlier, later in zip(pages, pages[1:], strict=False):
+    for earlier, later in pairwise(pages):
         for key in counters:
             assert later.get(key, 0) >= earlier.get(key, 0), key
