@@ -32,7 +32,10 @@ def headline_cards(headline: Mapping[str, int], sources: Sequence[SourceNumbers]
     for source in sources:
         objects.update(by_class(source.objects))
     lines, zones = (any(parts) for parts in zip(*((s.lines, s.zones) for s in sources), strict=True))
-    cards = [_card("objects", headline["objects"], "unique objects", _most_frequent(objects))]
+    cards = []
+    # Visits and crossings without objects: their events are switched off, or were not asked for.
+    if objects or not (lines or zones):
+        cards.append(_card("objects", headline["objects"], "unique objects", _most_frequent(objects)))
     if lines:
         labels = {line.labels for source in sources for line in source.lines}
         names = labels.pop() if len(labels) == 1 else DIRECTIONS

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.core.event import EventKind
+from pipeline.records.rows import EventFilter
 from pipeline.records.store import Store
 from pipeline.report.gather import ReportOptions, gather
 from pipeline.report.html_page import html_page
@@ -248,3 +249,13 @@ def test_the_busiest_lines_have_plots_and_it_is_said(footage: Any, make_store: M
     assert plots == sorted(plots)
     assert "The 8 busiest of 11 lines have plots; all are in the tables." in page
     assert page.count('<td class="w">line 10</td>') >= 1
+
+
+def test_what_was_not_asked_for_is_not_counted_as_none(busy: list[Any], make_store: MakeStore) -> None:
+    store = make_store(*busy)
+    wanted = EventFilter(kinds=("crossing",))
+    page = html_page(gather(store, ReportOptions(UTC, wanted), MADE), store.address, 0)
+    assert "Only events of: kind crossing" in page
+    assert 'data-number="crossings_in"' in page
+    assert 'data-number="objects"' not in page
+    assert 'data-number="visits"' not in page
