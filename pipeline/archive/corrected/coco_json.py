@@ -1,14 +1,13 @@
 """Reads COCO's detection format, with and without the fields that lead to videos.
 
-An image that is called `<video>#<frame>` is a frame of that video (`video_id` and `frame_id` go first). So is one that
-is called `frame_000012` and is not there as a picture, where the file is called `instances_<video>.json` or
-`<video>.json`. Pictures may lie in images/<split>/ of `instances_<split>.json`. Annotations with `iscrowd` or `ignore`
-have no box of one object: they are left out and counted.
+An image with `video_id` and `frame_id` that is not there as a picture is a frame of that video. So is one that is
+called `frame_000012`, where the file is called `instances_<video>.json` or `<video>.json`. Pictures may lie in
+images/<split>/ of `instances_<split>.json`. Annotations with `iscrowd` or `ignore` have no box of one object: they are
+left out and counted.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from pipeline.archive.corrected.labels import Annotations, FramesOfVideo, LabelB
 from pipeline.core.errors import DatasetError
 
 _PREFIX = "instances_"
-_IN_VIDEO = re.compile(r"(.+)#(\d{1,9})")
 
 
 def is_coco(document: Any) -> bool:
@@ -81,16 +79,16 @@ def _in_video(
     image: dict[str, Any], name: str, path: Path, videos: dict[int | str, str], where: str
 ) -> tuple[str, int] | None:
     """The video and the frame that an image is, or None where it is a picture."""
-    match = _IN_VIDEO.fullmatch(name)
-    if match is not None:
-        video_id = image.get("video_id")
-        known = videos.get(video_id) if isinstance(video_id, int | str) else None
-        frame = whole(image.get("frame_id", match[2]), "frame_id", where, most=MAX_FRAME)
-        return safe_name(known or match[1], where), frame
-    video, number = path.stem.removeprefix(_PREFIX), frame_number(name)
-    if number is None or not is_video(video) or lies_beside(path, _picture_names(name, path, where)):
+    names = _picture_names(name, path, where)
+    video_id = image.get("video_id")
+    if isinstance(video_id, int | str) and video_id in videos and "frame_id" in image:
+        video = videos[video_id]
+        number: int | None = whole(image["frame_id"], "frame_id", where, most=MAX_FRAME)
+    else:
+        video, number = path.stem.removeprefix(_PREFIX), frame_number(name)
+    if number is None or not is_video(video) or lies_beside(path, names):
         return None
-    return video, number
+    return safe_name(video, where), number
 
 
 def _picture_names(name: str, path: Path, where: str) -> list[str]:

@@ -5,8 +5,9 @@ annotation `video_id` and `track_id`, which is unique in the whole file (`video_
 `score` is the detector's confidence, and `predicted` 1 where the tracker only assumed the place. Categories count
 from 1.
 
-With pictures, only the frames that were taken are listed, and `file_name` is their place below `images/default/`.
-Without, every frame is, and `file_name` is `<video>#<frame>`: no file, but where the picture is.
+The `file_name` of frame 12 of a video is `<video>/frame_000012.jpg`. With pictures, only the frames that were taken are
+listed, and they lie at that place below `images/default/`. Without, every frame is listed, and there is no such file:
+the name, like `video_id` and `frame_id`, says where the picture is.
 """
 
 from __future__ import annotations
@@ -106,15 +107,18 @@ def _images(videos: Sequence[AnnotatedVideo], every: Every | None, pictures: Pat
 
 def _frames(video: AnnotatedVideo, every: Every | None, pictures: Path) -> Iterator[tuple[FrameTracks, str]]:
     """The frames that are listed, with their file names; their pictures are written."""
-    name = video.facts.name
     if every is None:
         for one in video.frames():
-            yield one, f"{name}#{one.frame}"
+            yield one, _file_name(video, one)
         return
     for one, image in pictured(video, every):
-        file_name = f"{name}/{one.frame:06d}.jpg"
+        file_name = _file_name(video, one)
         write_picture(pictures / file_name, image)
         yield one, file_name
+
+
+def _file_name(video: AnnotatedVideo, one: FrameTracks) -> str:
+    return f"{video.facts.name}/frame_{one.frame:06d}.jpg"
 
 
 def _annotations(one: FrameTracks, image_id: int, video_id: int, tracks_before: int) -> Iterator[Record]:

@@ -65,6 +65,11 @@ def _image(**changes: Any) -> str:
     return _coco(images=[COCO["images"][0] | changes])
 
 
+def _of_video(name: str) -> str:
+    image = {**COCO["images"][0], "file_name": "b", "video_id": 1, "frame_id": 3}
+    return _coco(videos=[{"id": 1, "name": name}], images=[image])
+
+
 def _annotation(**changes: Any) -> str:
     return _coco(annotations=[COCO["annotations"][0] | changes])
 
@@ -173,7 +178,7 @@ REFUSED: dict[str, tuple[dict[str, str], str]] = {
     "COCO outside": ({"a.json": _image(file_name="/etc/a.png")}, r"image 1: wanted the name of a file in the folder"),
     "COCO drive": ({"a.json": _image(file_name="C:\\a.png")}, r"image 1: wanted the name of a file in the folder"),
     "COCO video outside": (
-        {"a.json": _image(file_name="../c.mp4#3")},
+        {"a.json": _of_video("../c.mp4")},
         r"image 1: wanted the name of a file in the folder",
     ),
     "other size": (

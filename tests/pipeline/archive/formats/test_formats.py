@@ -249,7 +249,7 @@ def test_coco(
     assert of_video == {1: {1, 2}, 3: {3, 4}}
     predicted = [one for one in coco.anns.values() if one.get("predicted")]
     assert [coco.imgs[one["image_id"]]["frame_id"] for one in predicted] == [8, 9, 10, 11] * 2
-    assert coco.imgs[13]["file_name"] == "day1/north.mp4#12"
+    assert coco.imgs[13]["file_name"] == "day1/north.mp4/frame_000012.jpg"
     assert coco.dataset["videos"][2] == {
         "id": 3,
         "name": "z.mp4",
@@ -409,7 +409,9 @@ def test_pictures_beside_other_formats(
     assert [read_counter(path) for path in pictures] == wanted
     if name == "coco":
         document = json.loads((tmp_path / "out" / "annotations/instances_default.json").read_text())
-        assert [image["file_name"] for image in document["images"]] == [f"day1/north.mp4/{n:06d}.jpg" for n in wanted]
+        assert [image["file_name"] for image in document["images"]] == [
+            f"day1/north.mp4/frame_{n:06d}.jpg" for n in wanted
+        ]
         dataset, report = read_training_set(
             tmp_path / "out" / "annotations/instances_default.json", "train", cache=False
         )
