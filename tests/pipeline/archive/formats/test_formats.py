@@ -22,6 +22,7 @@ from pipeline.archive.formats.yolo import deal_out
 from pipeline.archive.record import AnnotatedVideo
 from pipeline.core.errors import ConfigError, DatasetError, SinkError, SourceError, UsageError
 from pipeline.evaluation.mot_text import read_mot, read_seqinfo
+from pipeline.records.parquet import track_schema
 
 MakeVideo = Callable[..., AnnotatedVideo]
 WITHOUT_PICTURES = [name for name in FORMATS if name != "yolo"]
@@ -266,7 +267,9 @@ def test_parquet(two: list, tmp_path: Path) -> None:
     assert len(table) == 75
     assert set(table["source"]) == {"day1/north.mp4"}
     assert table["predicted"].sum() == 4
-    assert table["right"].max() == 170
+    assert table["x2"].max() == 170
+    # The columns of `run -o tracks.parquet`.
+    assert set(table.columns) == set(track_schema().names)
     first = table[(table["frame"] == 3) & (table["track_id"] == 2)].iloc[0]
     assert (first["class"], first["class_id"], first["pts_s"], first["confidence"]) == ("car", 1, 0.3, 0.5)
     assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir()) == [
