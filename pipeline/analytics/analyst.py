@@ -8,6 +8,7 @@ from pipeline.analytics.config import SourceRules
 from pipeline.analytics.event_maker import EventMaker
 from pipeline.analytics.geometry import Placement
 from pipeline.analytics.heatmap import HeatmapGrid
+from pipeline.analytics.kernels import DEFAULT, RuleKernels
 from pipeline.analytics.lines import Lines
 from pipeline.analytics.motion import Motion
 from pipeline.analytics.object_events import ObjectEvents
@@ -31,19 +32,22 @@ class RuleAnalyst:
         rules: its lines, zones and settings, checked.
         info: what the source said of itself.
         class_names: names by class_id.
+        kernels: what does the work of the rules.
     """
 
-    def __init__(self, rules: SourceRules, info: StreamInfo, class_names: tuple[str, ...]) -> None:
+    def __init__(
+        self, rules: SourceRules, info: StreamInfo, class_names: tuple[str, ...], kernels: RuleKernels = DEFAULT
+    ) -> None:
         self._source_id = info.source_id
         self._config = rules
         self._class_names = class_names
         self._clock = RuleClock(info)
         self._placement = Placement(rules.units)
-        self._objects = ObjectTable(rules)
+        self._objects = ObjectTable(rules, kernels)
         maker = EventMaker(info.source_id, class_names, self._objects)
-        self._lines = Lines(rules, class_names, self._objects, maker)
-        self._zones = Zones(rules, class_names, self._objects, maker)
-        self._motion = Motion(rules, class_names, self._objects, maker, self._zones)
+        self._lines = Lines(rules, class_names, self._objects, maker, kernels)
+        self._zones = Zones(rules, class_names, self._objects, maker, kernels)
+        self._motion = Motion(rules, class_names, self._objects, maker, self._zones, kernels)
         self._heatmap = None if rules.heatmap is None else HeatmapGrid(rules.heatmap, class_names)
         # Motion asks the zones who is inside.
         self._rules: tuple[Rule, ...] = (

@@ -32,6 +32,8 @@ class GroundPlane:
     Attributes:
         error_px: root mean square distance between the picture's points and the plan's, seen in the picture (px); 0 up
             to rounding with four points, which always fit.
+        matrix: float64 (3, 3): from the picture to the ground, in homogeneous coordinates x, y, w.
+        min_w: the least w of a point that is told its place.
 
     Raises:
         ConfigError: the points do not tell where the ground is, or disagree by more than `max_error_px`.
@@ -42,8 +44,8 @@ class GroundPlane:
     """
 
     def __init__(self, config: GroundPlaneConfig, image_px: Float64Array, where: str = "ground_plane") -> None:
-        self._to_world, self._min_w = _solved(config, image_px, where)
-        to_image = np.asarray(np.linalg.inv(self._to_world), np.float64)
+        self.matrix, self.min_w = _solved(config, image_px, where)
+        to_image = np.asarray(np.linalg.inv(self.matrix), np.float64)
         off = _mapped(to_image, np.array(config.world_m, np.float64)) - image_px
         self.error_px = float(np.sqrt(np.mean(np.sum(off**2, axis=1))))
         if self.error_px > config.max_error_px:
@@ -61,10 +63,10 @@ class GroundPlane:
         Returns:
             float64 (m, 2) m, in the axes of the plan; nan for points above the horizon, at it, or close below it.
         """
-        to = points_px @ self._to_world[:, :2].T
-        to += self._to_world[:, 2]
+        matrix = self.matrix
+        to = points_px[:, :1] * matrix[:, 0] + points_px[:, 1:] * matrix[:, 1] + matrix[:, 2]
         w = to[:, 2:]
-        return np.asarray(to[:, :2] / np.where(w >= self._min_w, w, np.nan))
+        return np.asarray(to[:, :2] / np.where(w >= self.min_w, w, np.nan))
 
 
 def check_ground_plane(config: GroundPlaneConfig, where: str, units: Units) -> None:

@@ -15,6 +15,8 @@ from pipeline.core.errors import BackendError, UsageError
 if TYPE_CHECKING:
     from pipeline.analytics.headcount import Headcount
     from pipeline.analytics.sides import Sides
+    from pipeline.analytics.sightings import Sightings
+    from pipeline.analytics.slopes import Slopes
     from pipeline.analytics.stays import Stays
 
 MODULES = {"cython": "pipeline.analytics._rules", "numpy": "pipeline.analytics.numpy_rules"}
@@ -26,6 +28,8 @@ class RuleKernels(Protocol):
 
     Headcount: type[Headcount]
     Sides: type[Sides]
+    Sightings: type[Sightings]
+    Slopes: type[Slopes]
     Stays: type[Stays]
 
 

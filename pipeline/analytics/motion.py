@@ -11,6 +11,7 @@ from pipeline.analytics.config import GroundPlaneConfig, Point, SourceRules, Zon
 from pipeline.analytics.episodes import Episodes, Turn
 from pipeline.analytics.event_maker import EventMaker
 from pipeline.analytics.geometry import Placement
+from pipeline.analytics.kernels import DEFAULT, RuleKernels
 from pipeline.analytics.objects import ObjectTable
 from pipeline.analytics.speeds import KMH, Speeds
 from pipeline.analytics.sudden_stops import SuddenStops
@@ -48,6 +49,7 @@ class Motion:
         objects: what is known of each object.
         maker: makes the events.
         zones: who is in which zone; brought up to date before this.
+        kernels: what does the work.
 
     Attributes:
         speeds: how fast everything moves; kept up to date where a zone asks or there is a ground plane.
@@ -60,13 +62,14 @@ class Motion:
         objects: ObjectTable,
         maker: EventMaker,
         zones: Zones,
+        kernels: RuleKernels = DEFAULT,
     ) -> None:
         self._rules = rules
         self._objects = objects
         self._maker = maker
         self._zones = zones
         self._placement = Placement(rules.units)
-        self.speeds = Speeds(rules)
+        self.speeds = Speeds(rules, kernels)
         watched = [(i, zone, zone.motion) for i, zone in enumerate(rules.zones) if zone.motion is not None]
         self._watched = np.array([i for i, _, _ in watched], np.int64)
         self._names = [zone.name for _, zone, _ in watched]
@@ -142,7 +145,8 @@ class Motion:
 
     def _conditions(self, slots: IntArray, speed: Float64Array, inside: BoolArray) -> tuple[BoolArray, BoolArray]:
         """What is true and what is false of some objects, (k, kinds x watched zones); of unknown speeds, neither."""
-        along = self.speeds.velocity[slots] @ self._directions.T
+        velocity = self.speeds.velocity[slots]
+        along = velocity[:, :1] * self._directions[:, 0] + velocity[:, 1:] * self._directions[:, 1]
         on = np.empty((len(slots), len(_KINDS), len(self._watched)), bool)
         off = np.empty_like(on)
         np.greater(speed, self._max_speed, out=on[:, 0])

@@ -2,6 +2,8 @@
 
 from pipeline.analytics.headcount import Headcount
 from pipeline.analytics.sides import Sides
+from pipeline.analytics.sightings import Sightings
+from pipeline.analytics.slopes import Slopes
 from pipeline.analytics.stays import Stays
 
-__all__ = ["Headcount", "Sides", "Stays"]
+__all__ = ["Headcount", "Sides", "Sightings", "Slopes", "Stays"]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.analytics.config import SourceRules
+from pipeline.analytics.kernels import DEFAULT, RuleKernels
 from pipeline.analytics.slots import grown
 from pipeline.analytics.stitch import Stitcher, Vanished
 from pipeline.analytics.view import View
-from pipeline.core.arrays import Float64Array, IntArray
+from pipeline.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from pipeline.core.frame import Frame
 from pipeline.core.tracks import Tracks
 
 _ANCHOR_DOWN = {"top_center": 0.0, "center": 0.5, "bottom_center": 1.0}
 """How far down its box an object's anchor point lies."""
 
-_BY_SLOT = ("_used", "_now_id", "_votes", "first_s", "first_ns", "last_s", "last_xyxy", "last_predicted", "class_id")
+_NOBODY: IntArray = np.zeros(0, np.int64)
 
 
 class ObjectTable:
@@ -27,35 +28,27 @@ class ObjectTable:
 
     Args:
         rules: anchor, stitching and forgetting.
+        kernels: what does the work.
 
     Attributes:
         first_s: float64 (capacity,), by slot: first sighting (s).
         first_ns: int64 (capacity,): `captured_ns` of it.
-        last_s: float64 (capacity,): last sighting (s).
-        last_xyxy: float32 (capacity, 4) px: box at the last sighting.
-        last_predicted: bool (capacity,): that box was a prediction.
-        class_id: int64 (capacity,): class of most sightings.
         n_by_class: objects so far, by class_id.
     """
 
-    def __init__(self, rules: SourceRules) -> None:
-        self._down = _ANCHOR_DOWN[rules.anchor]
+    def __init__(self, rules: SourceRules, kernels: RuleKernels = DEFAULT) -> None:
+        self._sightings = kernels.Sightings(_ANCHOR_DOWN[rules.anchor])
         self._forget_s = rules.forget_s
         self._stitcher = Stitcher(rules.stitch) if rules.stitch.enabled else None
         self._gap_s = rules.stitch.gap_s
         self._slot_of: dict[int, int] = {}
         self._track_ids: dict[int, list[int]] = {}
         self._free: list[int] = []
-        self._leaving: IntArray = np.zeros(0, np.int64)
+        self._leaving = _NOBODY
         self._used = np.zeros(0, bool)
         self._now_id = np.zeros(0, np.int64)
-        self._votes = np.zeros((0, 1), np.int32)
         self.first_s = np.zeros(0)
         self.first_ns = np.zeros(0, np.int64)
-        self.last_s = np.zeros(0)
-        self.last_xyxy = np.zeros((0, 4), np.float32)
-        self.last_predicted = np.zeros(0, bool)
-        self.class_id = np.zeros(0, np.int64)
         self.n_by_class: dict[int, int] = {}
         self._last_time_s: float | None = None
         self._next_forget_s = -np.inf
@@ -65,33 +58,50 @@ class ObjectTable:
         """All slots are below it."""
         return len(self._used)
 
+    @property
+    def last_s(self) -> Float64Array:
+        """float64 (capacity,): last sighting (s)."""
+        return self._sightings.last_s
+
+    @property
+    def last_xyxy(self) -> FloatArray:
+        """float32 (capacity, 4) px: box at the last sighting."""
+        return self._sightings.last_xyxy
+
+    @property
+    def last_predicted(self) -> BoolArray:
+        """Bool (capacity,): that box was a prediction."""
+        return self._sightings.last_predicted
+
+    @property
+    def class_id(self) -> IntArray:
+        """int64 (capacity,): class of most sightings."""
+        return self._sightings.class_id
+
     def track_ids(self, slot: int) -> tuple[int, ...]:
         """Every id that the object in a slot has had, the first one first."""
         return tuple(self._track_ids[slot])
 
     def scale(self, factors: Float64Array) -> None:
         """The pictures have another size from the next one on: float64 (2,), x and y factors."""
-        self.last_xyxy *= np.tile(factors, 2).astype(np.float32)
+        xyxy = self.last_xyxy
+        xyxy *= np.tile(factors, 2).astype(np.float32)
         if self._stitcher:
             self._stitcher.forget()
 
     def see(self, frame: Frame, tracks: Tracks, time_s: float) -> View:
         """The next frame's objects. `time_s` is not before that of the frame before."""
         gone = self._forget(time_s)
-        slots = np.array([self._slot_of.get(number, -1) for number in tracks.track_id.tolist()], np.int64)
-        born = slots[:0] if slots.min(initial=0) >= 0 else self._meet(frame, tracks, time_s, slots)
+        slots, all_known = self._sightings.find(self._slot_of, tracks.track_id)
+        born = _NOBODY if all_known else self._meet(frame, tracks, time_s, slots)
         dt_s = 0.0 if self._last_time_s is None else time_s - self._last_time_s
         self._last_time_s = time_s
-        predicted = tracks.detection_row < 0
-        self.last_s[slots] = time_s
-        self.last_xyxy[slots] = tracks.xyxy
-        self.last_predicted[slots] = predicted
+        anchor, predicted, class_id, changes = self._sightings.note(slots, tracks, time_s)
+        for before, after in changes:
+            self.n_by_class[before] -= 1
+            self.n_by_class[after] = self.n_by_class.get(after, 0) + 1
         if self._stitcher:
             self._stitcher.remember(time_s, slots, tracks.xyxy)
-        box = tracks.xyxy.astype(np.float64)
-        anchor = np.empty((len(box), 2))
-        anchor[:, 0] = (box[:, 0] + box[:, 2]) / 2
-        anchor[:, 1] = box[:, 1] + self._down * (box[:, 3] - box[:, 1])
         return View(
             time_s,
             dt_s,
@@ -100,7 +110,7 @@ class ObjectTable:
             frame.shape_hw,
             slots,
             tracks.track_id,
-            self._vote(slots, tracks.class_id),
+            class_id,
             tracks.xyxy,
             anchor,
             predicted,
@@ -110,12 +120,13 @@ class ObjectTable:
         )
 
     def _forget(self, time_s: float) -> IntArray:
-        for slot in self._leaving.tolist():
-            del self._track_ids[slot]
-            self._free.append(slot)
-        self._leaving = self._leaving[:0]
+        if len(self._leaving):
+            for slot in self._leaving.tolist():
+                del self._track_ids[slot]
+                self._free.append(slot)
+            self._leaving = _NOBODY
         if time_s < self._next_forget_s:
-            return self._leaving
+            return _NOBODY
         gone: IntArray = np.flatnonzero(self._used & (time_s - self.last_s > self._forget_s))
         self._used[gone] = False
         self._next_forget_s = self.last_s[self._used].min(initial=time_s) + self._forget_s
@@ -146,8 +157,7 @@ class ObjectTable:
             self._now_id[slot] = number
             self._track_ids[slot] = [number]
             self.first_s[slot], self.first_ns[slot] = time_s, frame.captured_ns
-            self.class_id[slot] = class_id
-            self._votes[slot] = 0
+            self._sightings.begin(slot, class_id)
             self.n_by_class[class_id] = self.n_by_class.get(class_id, 0) + 1
             born.append(slot)
         return np.array(born, np.int64)
@@ -165,23 +175,6 @@ class ObjectTable:
         pairs = self._stitcher.match(time_s, tracks.xyxy[new], tracks.class_id[new], vanished)
         return [(int(new[row]), slot) for row, slot in pairs]
 
-    def _vote(self, slots: IntArray, class_id: IntArray) -> IntArray:
-        """Count each sighting's class; the classes of the objects after that."""
-        if not len(slots):
-            return slots
-        if class_id.max() >= self._votes.shape[1]:
-            columns = np.zeros((self.capacity, int(class_id.max()) + 1 - self._votes.shape[1]), np.int32)
-            self._votes = np.concatenate([self._votes, columns], axis=1)
-        self._votes[slots, class_id] += 1
-        classes = self.class_id[slots]
-        if not np.array_equal(classes, class_id):
-            wins = self._votes[slots, class_id] > self._votes[slots, classes]
-            for before, after in zip(classes[wins].tolist(), class_id[wins].tolist(), strict=True):
-                self.n_by_class[before] -= 1
-                self.n_by_class[after] = self.n_by_class.get(after, 0) + 1
-            classes = self.class_id[slots] = np.where(wins, class_id, classes)
-        return classes
-
     def _take(self) -> int:
         if not self._free:
             self._grow()
@@ -191,6 +184,7 @@ class ObjectTable:
 
     def _grow(self) -> None:
         before, after = self.capacity, max(64, 2 * self.capacity)
-        for name in _BY_SLOT:
+        for name in ("_used", "_now_id", "first_s", "first_ns"):
             setattr(self, name, grown(getattr(self, name), after))
+        self._sightings.grow(after)
         self._free.extend(range(after - 1, before - 1, -1))
