@@ -19,7 +19,6 @@ from pydantic.dataclasses import dataclass
 from pipeline.core.event import Event, EventKind
 from sinks.packets import CodedPicture, PacketFile
 from sinks.retention import CLIPS, Retention
-from sinks.video_file import CONTAINERS
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +144,7 @@ class ClipMaker:
         footage = list(self._ring)[first:]
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = PacketFile(path, CONTAINERS[".mp4"], self._template)
+            file = PacketFile(path, self._template)
         except (av.FFmpegError, OSError) as error:
             self._failed(path, error)
             return None

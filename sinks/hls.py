@@ -106,7 +106,7 @@ class HlsSink:
             if self._stream is None:
                 self._stream = _Stream(self._config, self._info, result.frame.shape_hw)
             self._stream.add(result, self._annotator)
-        except av.FFmpegError as error:
+        except (av.FFmpegError, OSError) as error:
             self._n_unwritten += 1
             self._failed(error)
             return
@@ -122,17 +122,17 @@ class HlsSink:
         if stream is not None:
             try:
                 stream.close()
-            except av.FFmpegError as error:
+            except (av.FFmpegError, OSError) as error:
                 raise SinkError(write_failure(path, OSError(error.errno, error.strerror))) from error
         elif info is not None and path.is_file() and not path.stat().st_size:
             # A playlist without a segment is none: players refuse it.
             path.unlink()
 
-    def _failed(self, error: av.FFmpegError) -> None:
+    def _failed(self, error: av.FFmpegError | OSError) -> None:
         stream, self._stream = self._stream, None
         if stream is not None:
             # Closing tries to write the end, which fails like the write before.
-            with contextlib.suppress(av.FFmpegError):
+            with contextlib.suppress(av.FFmpegError, OSError):
                 stream.close()
         self._retry_s = time.monotonic() + RETRY_S
         if not self._broken:
@@ -142,7 +142,7 @@ class HlsSink:
 
 
 class _Stream:
-    """A playlist that is being written. Raises av.FFmpegError from every method."""
+    """A playlist that is being written. Raises av.FFmpegError and OSError from every method."""
 
     def __init__(self, config: HlsConfig, info: StreamInfo, shape_hw: tuple[int, int]) -> None:
         path = config.path
@@ -160,7 +160,10 @@ class _Stream:
             # Players that stay over a restart must not take new segments for old ones.
             "hls_start_number_source": "epoch",
         }
-        self._container: OutputContainer = av.open(str(path), "w", format="hls", options=options)
+        # FFmpeg's own files would hide that a segment could not be written.
+        self._container: OutputContainer = av.open(
+            str(path), "w", format="hls", options=options, io_open=lambda url, flags, _: Path(url).open("wb", 0)
+        )
         settings = EncoderSettings(
             preset=config.preset,
             crf=config.crf,

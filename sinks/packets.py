@@ -19,6 +19,11 @@ from sinks.media_time import TICKS_PER_S
 Headers = Literal["file", "stream"]
 """Where decoders find the stream's parameters: at the head of a file (mp4, mkv), or before every key frame."""
 _MUXER = {"file": "matroska", "stream": "h264"}
+_FILE_FORMATS = {
+    # The header comes first: even a film of less than a second is one, whatever ends the process.
+    ".mp4": ("mp4", {"movflags": "hybrid_fragmented+empty_moov", "flush_packets": "1"}),
+    ".mkv": ("matroska", {"cluster_time_limit": "1000", "flush_packets": "1"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +98,16 @@ class PacketFile:
     seekable file once it is closed.
 
     Args:
-        path: the file; it must not exist.
-        container: FFmpeg's name of the format and its options.
+        path: the file (.mp4 or .mkv); it must not exist.
         template: the stream that the pictures come from.
 
     Raises:
         av.FFmpegError: from every method: the file cannot be written.
     """
 
-    def __init__(self, path: Path, container: tuple[str, dict[str, str]], template: VideoStream) -> None:
+    def __init__(self, path: Path, template: VideoStream) -> None:
         self.path = path
-        container_format, options = container
+        container_format, options = _FILE_FORMATS[path.suffix]
         self._container: OutputContainer = av.open(str(path), "w", container_format, options=options)
         self._stream = self._container.add_stream_from_template(template)
         self._first_ticks: int | None = None

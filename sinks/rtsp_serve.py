@@ -45,7 +45,7 @@ class RtspServeConfig:
 
 
 class RtspServeSink:
-    """Serves every source at rtsp://address:port/<source_id>, or below a path of the user's choice.
+    """Serves every source at rtsp://address:port/<source_id>, or below a path: port/path/<source_id>.
 
     Pictures are drawn and encoded only while somebody watches, each source in a thread of its own. A viewer who comes
     gets a key frame at once; one who is slow holds up nobody. If the server's process dies, it is started anew.
@@ -94,6 +94,11 @@ class RtspServeSink:
         port = self._link.port if self._link is not None else self._port
         return {name: f"rtsp://{self._config.address}:{port}{stream.path}" for name, stream in self._streams.items()}
 
+    @property
+    def server_pid(self) -> int:
+        """The server's process, 0 while there is none."""
+        return self._link.pid if self._link is not None else 0
+
     def open(self, info: StreamInfo) -> None:
         """Start the server with the first source. Raises SinkError."""
         config = self._config
@@ -102,7 +107,7 @@ class RtspServeSink:
         if info.source_id in self._streams:
             self._streams[info.source_id].begin_anew(info)
             return
-        path = f"/{self._path}" if self._path and not self._streams else f"/{info.source_id}"
+        path = f"/{self._path}/{info.source_id}" if self._path else f"/{info.source_id}"
         self._streams[info.source_id] = _Stream(config, info, self._class_names, self._link, path)
         logger.info("serving %s", self.urls[info.source_id])
 

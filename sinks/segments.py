@@ -16,7 +16,6 @@ from av.video.stream import VideoStream
 from sinks.mp4_repair import cut_torn_end
 from sinks.packets import CodedPicture, PacketFile
 from sinks.retention import Retention
-from sinks.video_file import CONTAINERS
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +103,7 @@ class SegmentWriter:
 
     def _begin(self, utc: datetime, template: VideoStream) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._file = PacketFile(self._free_path(utc), CONTAINERS[self._suffix], template)
+        self._file = PacketFile(self._free_path(utc), template)
         self.n_begun += 1
         if self._broken:
             self._broken = False
