@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.core.errors import UsageError
 from pipeline.core.url import Url
+from sinks.mqtt_place import parse_place
 
 
 class OutputKind(StrEnum):
@@ -118,6 +119,7 @@ def _parse_url(text: str) -> OutputAddress:
     if url.scheme in ("postgresql", "postgres"):
         return OutputAddress(OutputKind.EVENT_STORE, text)
     if url.scheme in ("mqtt", "mqtts"):
+        parse_place(text)
         return OutputAddress(OutputKind.MQTT, text)
     if url.scheme != "rtsp":
         raise UsageError(
@@ -140,7 +142,7 @@ def _serve_place(port: str, path: str) -> str:
         raise UsageError(f"output rtsp-serve:{port}: wanted a port from 0 (any free one) to 65535, found {port!r}")
     if not re.fullmatch(r"(/[\w.-]+)*/?", path):
         raise UsageError(f"output rtsp-serve:{port}{path}: wanted a path of letters, digits and . _ -, found {path!r}")
-    return f"{int(port)}{path.rstrip('/')}"
+    return f"rtsp-serve:{int(port)}{path.rstrip('/')}"
 
 
 def _folder(text: str) -> str:

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import av
 from av.container import OutputContainer
@@ -161,9 +161,7 @@ class _Stream:
             "hls_start_number_source": "epoch",
         }
         # FFmpeg's own files would hide that a segment could not be written.
-        self._container: OutputContainer = av.open(
-            str(path), "w", format="hls", options=options, io_open=lambda url, flags, _: Path(url).open("wb", 0)
-        )
+        self._container: OutputContainer = av.open(str(path), "w", format="hls", options=options, io_open=_open_file)
         settings = EncoderSettings(
             preset=config.preset,
             crf=config.crf,
@@ -185,3 +183,8 @@ class _Stream:
 
 def _init_name(path: Path) -> str:
     return f"{path.stem}-init.mp4"
+
+
+def _open_file(url: str, flags: int, options: object) -> BinaryIO:
+    """A file as FFmpeg asks for it; FFmpeg closes it."""
+    return Path(url).open("wb", 0)

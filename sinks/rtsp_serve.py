@@ -33,7 +33,7 @@ _WAITING = 2
 class RtspServeConfig:
     """Where the server listens, who may watch, and how the video is encoded."""
 
-    url: str = Field(description="PORT or PORT/path, as after rtsp-serve:")
+    url: str = Field(description="where to serve: rtsp-serve:PORT or rtsp-serve:PORT/path; port 0 = any free one")
     address: str = Field(default="127.0.0.1", description="network address to listen on; 0.0.0.0 = all")
     user: str = Field(default="", description="who may watch; needed where others can reach the address")
     password: str = Field(default="", repr=False, description="of the user, such as ${RTSP_PASSWORD}")
@@ -65,7 +65,9 @@ class RtspServeSink:
 
     def __init__(self, config: RtspServeConfig, *, class_names: tuple[str, ...]) -> None:
         register_secret(config.password)
-        port, _, self._path = config.url.partition("/")
+        port, _, self._path = config.url.removeprefix("rtsp-serve:").partition("/")
+        if not port.isdecimal():
+            raise UsageError(f"output {config.url}: wanted rtsp-serve:PORT, found no port")
         self._port = int(port)
         if bool(config.user) != bool(config.password):
             raise UsageError("sink.rtsp_serve: wanted user and password, found only one of them")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_segments_hold_every_frame_once(
     assert np.allclose([number(p) for video in videos for p in video.pictures], range(125), atol=2)
     assert all(video.pts_s == pytest.approx(np.arange(len(video.pts_s)) / 25, abs=1e-3) for video in videos)
     assert [video.duration_s for video in videos] == pytest.approx([2.0, 2.0, 1.0], abs=0.05)
-    assert [(begun_utc(b) - begun_utc(a)).total_seconds() for a, b in zip(files, files[1:], strict=False)] == [2, 2]
+    assert [(begun_utc(b) - begun_utc(a)).total_seconds() for a, b in pairwise(files)] == [2, 2]
     assert abs(begun_utc(files[0]) - before) < timedelta(seconds=2)
     assert sink.counters["segments"] == 3
     assert sink.counters["unwritten"] == 0
