@@ -177,34 +177,44 @@ class Guard:
         return None
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
-        n_bytes = 0
-        complete = False
+        body = b""
+        if scope["method"] not in _READING:
+            try:
+                body = await asyncio.wait_for(_whole_body(receive), BODY_TIMEOUT_S)
+            except _TooLarge:
+                await _refuse(scope, send, _TOO_LARGE)
+                return
+            except TimeoutError:
+                text = f"wanted the body within {BODY_TIMEOUT_S:g} s"
+                await _refuse(scope, send, _Refusal(HTTPStatus.REQUEST_TIMEOUT, text))
+                return
+        given = False
 
-        async def limited_receive() -> Message:
-            nonlocal n_bytes, complete
-            # After the body, this waits for the client to leave: for as long as it stays.
-            message = await asyncio.wait_for(receive(), None if complete else BODY_TIMEOUT_S)
-            n_bytes += len(message.get("body", b""))
-            complete = complete or not message.get("more_body", False)
-            if n_bytes > MAX_BODY_BYTES:
-                raise _TooLarge
-            return message
+        async def receive_again() -> Message:
+            nonlocal given
+            if given or scope["method"] in _READING:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
 
         async def secured_send(message: Message) -> None:
-            nonlocal begun
             if message["type"] == "http.response.start":
-                begun = True
                 message = {**message, "headers": _with_ours(message.get("headers", []))}
             await send(message)
 
-        try:
-            await self._app(scope, limited_receive, secured_send)
-        except (_TooLarge, TimeoutError) as error:
-            if begun:
-                raise
-            slow = _Refusal(HTTPStatus.REQUEST_TIMEOUT, f"wanted the body within {BODY_TIMEOUT_S:g} s")
-            await _refuse(scope, send, _TOO_LARGE if isinstance(error, _TooLarge) else slow)
+        await self._app(scope, receive_again, secured_send)
+
+
+async def _whole_body(receive: Receive) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        part: bytes = message.get("body", b"")
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            raise _TooLarge
+        if not message.get("more_body", False):
+            return body
 
 
 _TOO_LARGE = _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"wanted at most {MAX_BODY_BYTES} bytes")

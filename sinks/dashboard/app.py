@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from importlib.resources import files
 from typing import Annotated, Any
@@ -59,7 +60,7 @@ def make_app(control: RunControl, board: Board, views: Views, live: LiveFeed, pi
         redoc_url=None,
     )
     router = APIRouter(prefix=API, responses=_ERRORS)
-    _add_sources(router, control)
+    _add_sources(router, control, board)
     _add_watching(router, control, board)
     _add_pictures(router, control, board, views)
     app.include_router(router)
@@ -77,29 +78,31 @@ def make_app(control: RunControl, board: Board, views: Views, live: LiveFeed, pi
     return app
 
 
-def _add_sources(router: APIRouter, control: RunControl) -> None:
+def _add_sources(router: APIRouter, control: RunControl, board: Board) -> None:
     @router.get("/sources")
     async def sources() -> list[SourceAnswer]:
         """How every source is doing right now."""
         return [SourceAnswer.of(status) for status in control.sources()]
 
-    # Not async: these may touch the disk or wait for a lock, and run in a thread of their own.
+    # What may touch the disk or wait for a lock runs in a thread, which the event loop joins at its end.
     @router.post("/sources", status_code=201)
-    def add(wanted: AddSource) -> AddedSource:
+    async def add(wanted: AddSource) -> AddedSource:
         """Take another source in, as `--source` would."""
-        return AddedSource(id=control.add(wanted.address))
+        # Those that left while nobody watched.
+        board.keep([status.source_id for status in control.sources()])
+        return AddedSource(id=await asyncio.to_thread(control.add, wanted.address))
 
     @router.delete("/sources/{source_id}", status_code=204)
-    def remove(source_id: str) -> None:
+    async def remove(source_id: str) -> None:
         """Let a source go; what was read of it is still analysed."""
         _check(control, source_id)
-        control.remove(source_id)
+        await asyncio.to_thread(control.remove, source_id)
 
     @router.post("/sources/{source_id}/restart", status_code=204)
-    def restart(source_id: str) -> None:
+    async def restart(source_id: str) -> None:
         """Open a source anew."""
         _check(control, source_id)
-        control.restart(source_id)
+        await asyncio.to_thread(control.restart, source_id)
 
     @router.get("/report")
     async def report() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
@@ -33,11 +33,18 @@ class LiveFeed:
     Args:
         control: the run.
         answer: makes what is told of an event.
+        keep: called with the ids of the run's sources, whenever they are looked up: others have left.
     """
 
-    def __init__(self, control: RunControl, answer: Callable[[RecentEvent], EventAnswer]) -> None:
+    def __init__(
+        self,
+        control: RunControl,
+        answer: Callable[[RecentEvent], EventAnswer],
+        keep: Callable[[Collection[str]], None],
+    ) -> None:
         self._control = control
         self._answer = answer
+        self._keep = keep
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: set[_Client] = set()
         self._ended = False
@@ -92,7 +99,9 @@ class LiveFeed:
             await asyncio.gather(leaving, return_exceptions=True)
 
     def _sources(self) -> list[dict[str, Any]]:
-        return [SourceAnswer.of(status).model_dump(mode="json") for status in self._control.sources()]
+        statuses = self._control.sources()
+        self._keep([status.source_id for status in statuses])
+        return [SourceAnswer.of(status).model_dump(mode="json") for status in statuses]
 
     def _spread(self, event: EventAnswer) -> None:
         for client in self._clients:

@@ -117,7 +117,7 @@ class EventAnswer(BaseModel):
         told = kept.event.to_json()
         same = ("event_id", "kind", "phase", "rule", "source", "start_s", "end_s", "track_ids", "values")
         return cls(
-            **{name: told[name] for name in same},  # type: ignore[arg-type]
+            **{name: told[name] for name in same},
             class_name=kept.event.class_name or None,
             wall_s=round(kept.wall_s, 3),
             thumbnail=picture_url if kept.jpeg else None,

@@ -15,6 +15,7 @@ from pipeline.core.errors import SinkError
 from sinks.dashboard.access import MAX_BODY_BYTES, App
 
 MOST_CONNECTIONS = 128
+MAX_HEAD_BYTES = 16 * 1024
 HEAD_TIMEOUT_S = 10.0
 """A connection on which no request comes is closed."""
 _SEND_BUFFER_BYTES = 256 * 1024
@@ -57,18 +58,28 @@ class _Http(H11Protocol):
         if len(self.connections) > MOST_CONNECTIONS:
             transport.abort()
             return
-        self._silent = self.loop.call_later(HEAD_TIMEOUT_S, transport.abort)
+        self._watch()
 
-    def handle_events(self) -> None:
-        super().handle_events()
-        # The head of a request was read, or the connection has become a WebSocket.
-        if self._silent is not None and (self.cycle is not None or self not in self.connections):
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def _watch(self) -> None:
+        """A request that has begun must soon be there; between requests, uvicorn's own limit holds."""
+        is_socket = self not in self.connections
+        is_served = self.cycle is not None and not self.cycle.response_complete
+        if is_socket or is_served:
+            self._stop_watch()
+        elif self._silent is None:
+            self._silent = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
+
+    def _stop_watch(self) -> None:
+        if self._silent is not None:
             self._silent.cancel()
             self._silent = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._silent is not None:
-            self._silent.cancel()
+        self._stop_watch()
         super().connection_lost(exc)
 
 
@@ -114,6 +125,7 @@ class WebServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_keep_alive=30,
             timeout_graceful_shutdown=1,
             loop="asyncio",

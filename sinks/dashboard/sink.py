@@ -6,6 +6,7 @@ import importlib.util
 import secrets
 import socket
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field
@@ -92,7 +93,7 @@ class DashboardSink:
         token = config.token or (None if loopback else secrets.token_urlsafe(24))
         if token is not None:
             register_secret(token)
-        live = LiveFeed(control, event_answer)
+        live = LiveFeed(control, event_answer, self._keep)
         app = make_app(control, self._board, self._views, live, PictureFeed(self._views))
         guard = Guard(app, Access(loopback, token, f"tracklight-{port}"))
         self._live = live
@@ -124,6 +125,11 @@ class DashboardSink:
         if self._server is not None:
             self._server.stop()
         self._live = self._server = None
+
+    def _keep(self, source_ids: Collection[str]) -> None:
+        """Forget other sources than these."""
+        self._board.keep(source_ids)
+        self._views.keep(source_ids)
 
 
 def _shown_host(host: str) -> str:

@@ -2,6 +2,7 @@
 
 import { ask, socket } from "./api.js";
 import { Camera } from "./camera.js";
+import { ageOfPicture } from "./pictures.js";
 import { announce, begin } from "./sources.js";
 import { Wall } from "./wall.js";
 import { number, stateOf } from "./words.js";
@@ -12,8 +13,13 @@ let toldMs = 0; // when the sources were told, on this page's clock
 let page = null;
 let ended = false;
 
-/** Seconds since the newest result, a little older with every moment that passes. */
-const ageOf = (source) => (source.age_s === null ? null : source.age_s + (performance.now() - toldMs) / 1000);
+/** Seconds since the newest result. It was told up to a second ago; a picture that came since then is newer. */
+function ageOf(source) {
+  if (source.age_s === null) return null;
+  const told = source.age_s + (performance.now() - toldMs) / 1000;
+  const picture = ageOfPicture(source.id);
+  return picture === null ? told : Math.min(told, picture);
+}
 
 function summary() {
   const counts = new Map();

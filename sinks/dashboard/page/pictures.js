@@ -46,6 +46,7 @@ async function arrive(event) {
     canvas.getContext("2d").drawImage(bitmap, 0, 0);
     canvas.dataset.number = head.number;
     view.after = head.number;
+    view.captured = performance.now() - head.age_ms;
     view.waiting = false;
     requestAnimationFrame(() => request(canvas));
   }
@@ -84,6 +85,12 @@ export function show(canvas, source) {
   if (!connection) begin();
   shown.set(canvas, { source, after: 0, visible: false, waiting: false });
   seen.observe(canvas);
+}
+
+/** Seconds since the newest picture that is shown of a source was taken; null where none is. */
+export function ageOfPicture(source) {
+  const taken = [...shown.values()].filter((view) => view.source === source && view.captured).map((view) => view.captured);
+  return taken.length ? (performance.now() - Math.max(...taken)) / 1000 : null;
 }
 
 export function hide(canvas) {

@@ -91,7 +91,8 @@ export function eventText(event) {
 /** When an event began: the time of day for what is seen now, the time in the footage for a recording. */
 export function eventTime(event, isLive) {
   if (isLive !== false) {
-    return new Date(event.wall_s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+    const day = new Date(event.wall_s * 1000);
+    return day.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
   }
   const seconds = Math.max(Math.round(event.start_s), 0);
   const minutes = Math.floor(seconds / 60);
