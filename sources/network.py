@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated
 
 import av.error
 from av.container import InputContainer
@@ -20,7 +20,9 @@ from sources.av_interrupt import interruptible
 from sources.decoder import Picture, VideoDecoder
 from sources.hardware import HwDecode, open_with_hardware
 from sources.libav import OpenFailure, OpenOptions
-from sources.network_errors import opening_failed, reading_failed
+from sources.live_time import LiveTime
+from sources.network_errors import TransportRefusedError, opening_failed, reading_failed
+from sources.rtsp_transport import RtspTransport, Transport
 
 _WHITELISTS = {
     "rtsp": "rtsp,rtsps,rtp,srtp,udp,tcp,tls,crypto",
@@ -53,8 +55,9 @@ class NetworkConfig:
     """Where the stream is and how to receive it."""
 
     url: Annotated[Url, BeforeValidator(_url)] = Field(description="address; credentials in it are never shown")
-    transport: Literal["tcp", "udp"] = Field(
-        default="tcp", description="RTSP only: tcp is complete, udp loses packets but never waits for them"
+    transport: Transport = Field(
+        default="tcp",
+        description="RTSP only: tcp is complete, udp loses packets but never waits for them; tcp where udp brings none",
     )
     live: bool | None = Field(
         default=None, description="take it for live (newest frame, nothing waits) or recorded; null = find out"
@@ -79,10 +82,14 @@ class NetworkSource:
         config: the stream.
         source_id: unique name of the source within the run.
         clock: clock of `Frame.captured_ns`.
+        transport: what the connections before this one found out; a fresh one by default.
     """
 
-    def __init__(self, config: NetworkConfig, *, source_id: str, clock: Clock) -> None:
+    def __init__(
+        self, config: NetworkConfig, *, source_id: str, clock: Clock, transport: RtspTransport | None = None
+    ) -> None:
         self._config = config
+        self._transport = transport or RtspTransport(config.transport)
         self._source_id = source_id
         self._clock = clock
         self._shown = str(config.url)
@@ -91,7 +98,8 @@ class NetworkSource:
         self._first: Frame | None = None
         self._is_live = True
         self._index = 0
-        self._counters = {"corrupt": 0, "pts_repaired": 0}
+        self._live_time = LiveTime()
+        self._counters = {"corrupt": 0, "pts_repaired": 0, "clock_set": 0}
 
     @property
     def source_id(self) -> str:
@@ -100,11 +108,13 @@ class NetworkSource:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """`corrupt` frames left out, `pts_repaired` media times made up."""
+        """`corrupt` frames left out, `pts_repaired` media times made up, `clock_set`: a camera's clock set right."""
         return dict(self._counters)
 
     def open(self) -> StreamInfo:
         """Connect and decode the first frame. Takes at most three times the open time-out, and a name look-up.
+
+        RTSP over UDP that brings nothing is tried over TCP.
 
         Raises:
             SourceError: the stream cannot be had; `retryable` says whether it may be later. Also when interrupted.
@@ -114,6 +124,19 @@ class NetworkSource:
             raise UsageError(f"{self._source_id}: open() was called twice; close() it first")
         if self._interrupted.is_set():
             raise SourceError(f"{self._shown}: was interrupted before it was open")
+        try:
+            info = self._connect()
+        except SourceError as error:
+            # Either nothing came (the decoder waited in vain), or the server refused the transport.
+            over_udp = self._decoder is not None or isinstance(error, TransportRefusedError)
+            if not (over_udp and self._is_rtsp and self._transport.fall_back(self._shown)):
+                raise
+            self.close()
+            info = self._connect()
+        self._transport.is_proven = True
+        return info
+
+    def _connect(self) -> StreamInfo:
         begun_s = time.monotonic()
         try:
             with interruptible(self._interrupted):
@@ -192,24 +215,32 @@ class NetworkSource:
         return self._frame(picture)
 
     def _frame(self, picture: Picture) -> Frame:
-        clock = CaptureClock.RECEIVE if self._is_live else CaptureClock.FILE
-        frame = Frame(self._source_id, self._index, picture.image, picture.pts_s, self._clock.now_ns(), clock)
+        now_ns = self._clock.now_ns()
+        pts_s, clock = picture.pts_s, CaptureClock.FILE
+        if self._is_live:
+            pts_s, clock = self._live_time.seconds(pts_s, now_ns), CaptureClock.RECEIVE
+            self._counters["clock_set"] = self._live_time.corrected
+        frame = Frame(self._source_id, self._index, picture.image, pts_s, now_ns, clock)
         self._index += 1
         return frame
 
     @property
+    def _is_rtsp(self) -> bool:
+        return self._config.url.scheme in ("rtsp", "rtsps")
+
+    @property
     def _read_timeout_s(self) -> float:
-        given = self._config.read_timeout_s
+        given = self._transport.limit_s(self._config.read_timeout_s)
         is_playlist = ".m3u8" in self._config.url.reveal().lower()
         return max(given, HLS_READ_TIMEOUT_S) if is_playlist else given
 
     def _open_options(self) -> OpenOptions:
         scheme = self._config.url.scheme
         options = {"protocol_whitelist": _WHITELISTS[scheme.removesuffix("s")]}
-        if scheme in ("rtsp", "rtsps"):
+        if self._is_rtsp:
             # The SDP names the codec, so nothing need be probed: 0.1 s to open instead of more than 1 s.
             options |= {
-                "rtsp_transport": self._config.transport,
+                "rtsp_transport": self._transport.current,
                 "probesize": "32",
                 "analyzeduration": "0",
                 "fflags": "nobuffer",
@@ -218,7 +249,7 @@ class NetworkSource:
             options |= {"probesize": "1000000", "analyzeduration": "1000000", "fflags": "nobuffer"}
         return OpenOptions(
             options=tuple(options.items()),
-            open_timeout_s=self._config.open_timeout_s,
+            open_timeout_s=self._transport.limit_s(self._config.open_timeout_s),
             read_timeout_s=self._read_timeout_s,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from urllib.parse import urlsplit
 
 import av.error
@@ -15,9 +16,19 @@ class NoSuchStreamError(SourceError):
     """The server answers but has no such stream: hopeless at first, worth waiting for once it has been live."""
 
 
-_REFUSED = {
+class AccessDeniedError(SourceError):
+    """The server refuses the credentials: hopeless at first; a camera that starts again may say so for a while."""
+
+
+class TransportRefusedError(SourceError):
+    """An RTSP server does not speak the transport that it was asked for (461)."""
+
+
+_DENIED: dict[type[Exception], str] = {
     av.error.HTTPUnauthorizedError: "wrong or missing credentials (401); check the user name and password in the URL",
     av.error.HTTPForbiddenError: "access is forbidden (403); check what this user may see",
+}
+_REFUSED: dict[type[Exception], str] = {
     av.error.HTTPBadRequestError: "the server does not accept the request (400); check the path of the URL",
     av.error.HTTPOtherClientError: "the server does not accept the request (4xx); check the path of the URL",
     av.error.ProtocolNotFoundError: "this build of FFmpeg does not have this protocol, or a playlist leads to one that "
@@ -37,14 +48,25 @@ def opening_failed(url: Url, failure: OpenFailure, timed_out: bool, timeout_s: f
         timeout_s: how long it may take (s).
     """
     error = failure.error
-    log = " ".join(failure.log)
+    for kind, text in _DENIED.items():
+        if isinstance(error, kind):
+            return AccessDeniedError(f"{url}: {text}")
     for kind, text in _REFUSED.items():
         if isinstance(error, kind):
             return SourceError(f"{url}: {text}")
+    if getattr(error, "errno", None) == errno.EPROTONOSUPPORT:
+        return TransportRefusedError(f"{url}: the server refuses this transport (461); set transport to tcp or udp")
+    return _unreachable(url, failure, timed_out, timeout_s)
+
+
+def _unreachable(url: Url, failure: OpenFailure, timed_out: bool, timeout_s: float) -> SourceError:
+    """The error for a stream that is not there, or not now."""
+    error = failure.error
     if isinstance(error, av.error.HTTPNotFoundError):
         return NoSuchStreamError(f"{url}: the server has no such stream (404); check the path of the URL")
     if isinstance(error, ConnectionRefusedError):
         return SourceError(f"{url}: connection refused: nothing listens at {_where(url)}", retryable=True)
+    log = " ".join(failure.log)
     if "resolve hostname" in log:
         return _unknown_host(url, log)
     if timed_out or is_timeout(error):

@@ -15,9 +15,12 @@ from pipeline.core.control import SourceState
 from pipeline.core.errors import SourceError, UsageError
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.protocols import Clock, Source
-from sources.network_errors import NoSuchStreamError
+from sources.network_errors import AccessDeniedError, NoSuchStreamError
 
 log = logging.getLogger(__name__)
+
+QUICK_DENIALS = 4
+"""A camera that starts again may refuse everyone for some seconds; many lock a user out at the fifth wrong password."""
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -30,7 +33,12 @@ class ReconnectConfig:
         description="try again also before the stream was ever live; false = it must be there at the start",
     )
     first_delay_s: float = Field(default=0.5, gt=0, description="wait before the second attempt (s); then doubled")
-    max_delay_s: float = Field(default=30.0, gt=0, description="longest wait between attempts (s)")
+    max_delay_s: float = Field(default=4.0, gt=0, description="longest wait between attempts (s)")
+    denied_delay_s: float = Field(
+        default=60.0,
+        gt=0,
+        description=f"wait once a stream that was live refused the password {QUICK_DENIALS} times in a row (s)",
+    )
     jitter: float = Field(
         default=0.2,
         ge=0,
@@ -43,9 +51,10 @@ class ReconnectingSource:
     """Opens a source anew whenever it fails in a way that may pass.
 
     Frame numbers go on across breaks, and so does media time, which grows over a break by the time that it lasted.
-    Errors that will not pass (wrong password, unknown codec) end the source at once; a stream that is not there (404,
-    unknown host) only does so as long as it has never been live, and so does any other failure unless
-    `wait_for_first`: a mistyped address is told at once, a camera that went away is waited for. A source that turns
+    Errors that will not pass (unknown codec) end the source at once; a stream that is not there (404, unknown host) or
+    refuses the password (401, 403) only does so as long as it has never been live, and so does any other failure unless
+    `wait_for_first`: a mistyped address is told at once, a camera that went away is waited for. A password that goes
+    on being refused is tried seldom, lest the camera lock the user out. A source that turns
     out to be a recording is passed through as it is, since opening it again would begin it from its start.
 
     Args:
@@ -76,6 +85,7 @@ class ReconnectingSource:
         self._state = SourceState.ENDED
         self._is_live = True
         self._failures = 0
+        self._denials = 0
         self._was_live = False
         self._index = 0
         self._last: Frame | None = None
@@ -138,7 +148,7 @@ class ReconnectingSource:
                 continue
             if frame is None:
                 return None
-            self._failures = 0
+            self._failures = self._denials = 0
             return self._renumber(frame)
         return None
 
@@ -182,7 +192,9 @@ class ReconnectingSource:
         """Count a failure; raises it where another attempt is pointless or not allowed."""
         self._drop_inner()
         self._failures += 1
-        hopeless = not error.retryable and not (isinstance(error, NoSuchStreamError) and self._was_live)
+        self._denials = self._denials + 1 if isinstance(error, AccessDeniedError) else 0
+        may_pass = isinstance(error, AccessDeniedError | NoSuchStreamError) and self._was_live
+        hopeless = not error.retryable and not may_pass
         if hopeless:
             self._state = SourceState.FAILED
             raise error
@@ -200,6 +212,8 @@ class ReconnectingSource:
         self._state = SourceState.BACKING_OFF
         doublings = min(self._failures - 1, 30)
         delay_s = min(self._config.first_delay_s * 2**doublings, self._config.max_delay_s)
+        if self._denials >= QUICK_DENIALS:
+            delay_s = max(delay_s, self._config.denied_delay_s)
         delay_s *= 1 - self._config.jitter * self._rng.random()
         return self._clock.wait_until(self._clock.now_ns() + round(delay_s * 1e9), self._interrupted)
 

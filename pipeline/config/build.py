@@ -114,8 +114,14 @@ def make_source(config: RunConfig, address: SourceAddress, clock: Clock) -> Sour
     inner_config = source_config(config, kind, address.value)
     source_class = SOURCES[kind].stage_class()
 
+    remembered: dict[str, Any] = {}
+    if kind == "network":
+        from sources.rtsp_transport import RtspTransport
+
+        remembered["transport"] = RtspTransport(inner_config.transport)
+
     def make() -> Source:
-        source: Source = source_class(inner_config, source_id=name, clock=clock)
+        source: Source = source_class(inner_config, source_id=name, clock=clock, **remembered)
         return source
 
     if kind in LIVE_KINDS:

@@ -1,4 +1,7 @@
-"""An RTSP server for tests: a live test picture as H.264 on /live, with or without a password.
+"""An RTSP server for tests: a live picture or a looped clip as H.264 on /live, with or without a password.
+
+The live picture is stamped (see stamped_picture.py): a reader can tell how old it is. SIGUSR1 changes its size in the
+middle of the stream.
 
 Run it with the system's Python, which has GStreamer's bindings (Debian: gir1.2-gst-rtsp-server-1.0, python3-gi and
 the plugin sets base, good, bad and ugly). It prints `ready PORT` once it listens on 127.0.0.1.
@@ -7,7 +10,13 @@ the plugin sets base, good, bad and ugly). It prints `ready PORT` once it listen
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import stamped_picture
 
 try:
     import gi
@@ -22,11 +31,12 @@ except (ImportError, ValueError) as error:
 ROLE = "viewer"
 
 
-def encoder() -> str:
-    """An H.264 encoder that this machine has, with a key frame every 10 frames."""
+def encoder(args: argparse.Namespace) -> str:
+    """An H.264 encoder that this machine has."""
+    b_frames = f"tune=0 bframes={args.b_frames} b-adapt=false" if args.b_frames else "tune=zerolatency"
     choices = {
-        "x264enc": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10",
-        "openh264enc": "openh264enc gop-size=10",
+        "x264enc": f"x264enc {b_frames} speed-preset=ultrafast key-int-max={args.gop}",
+        "openh264enc": f"openh264enc gop-size={args.gop}",
     }
     for name, launch in choices.items():
         if Gst.ElementFactory.find(name):
@@ -34,15 +44,57 @@ def encoder() -> str:
     sys.exit(f"missing: one of the GStreamer elements {', '.join(choices)}")
 
 
+class Camera:
+    """Feeds the stamped picture into one appsrc, at the frame rate, from the main loop."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self._args = args
+        self._size = (args.width, args.height)
+        self._sources: list[Gst.Element] = []
+        GLib.timeout_add(round(1000 / args.fps), self._tick)
+
+    def attach(self, _factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
+        """A stream begins: feed it."""
+        source = media.get_element().get_child_by_name("picture")
+        self._sources.append(source)
+        media.connect("unprepared", lambda _media: self._sources.remove(source))
+
+    def change_size(self) -> bool:
+        """From now on pictures have the other size."""
+        other = (self._args.other_width, self._args.other_height)
+        self._size = other if self._size != other else (self._args.width, self._args.height)
+        return GLib.SOURCE_CONTINUE
+
+    def _tick(self) -> bool:
+        width, height = self._size
+        caps = Gst.Caps.from_string(
+            f"video/x-raw,format=GRAY8,width={width},height={height},framerate={self._args.fps}/1"
+        )
+        for source in self._sources:
+            buffer = Gst.Buffer.new_wrapped(stamped_picture.draw(width, height, self._args.number))
+            source.emit("push-sample", Gst.Sample.new(buffer, caps, None, None))
+        return GLib.SOURCE_CONTINUE
+
+
 def make_factory(args: argparse.Namespace) -> GstRtspServer.RTSPMediaFactory:
-    """The live picture."""
+    """The stream."""
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(
-        f"( videotestsrc is-live=true pattern=ball ! video/x-raw,width={args.width},height={args.height},"
-        f"framerate={args.fps}/1 ! {encoder()} ! h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96 )"
-    )
+    if args.clip:
+        caps = f"video/x-h264,stream-format=byte-stream,framerate={args.fps}/1"
+        begin = f'multifilesrc loop=true location="{args.clip}" caps="{caps}"'
+    else:
+        begin = f"appsrc name=picture is-live=true do-timestamp=true format=time ! videoconvert ! {encoder(args)}"
+    pay = "rtph264pay pt=96 mtu=1200"
+    loss = f"! identity drop-probability={args.loss} name=pay0" if args.loss else "name=pay0"
+    factory.set_launch(f"( {begin} ! h264parse config-interval=-1 ! {pay} {loss} )")
+    factory.set_latency(0)
+    if not args.clip:
+        camera = Camera(args)
+        factory.connect("media-configure", camera.attach)
+        GLib.unix_signal_add(GLib.PRIORITY_DEFAULT, signal.SIGUSR1, camera.change_size)
     factory.set_shared(True)
-    factory.set_protocols(GstRtsp.RTSPLowerTrans.TCP | GstRtsp.RTSPLowerTrans.UDP)
+    over = {"tcp": GstRtsp.RTSPLowerTrans.TCP, "udp": GstRtsp.RTSPLowerTrans.UDP}
+    factory.set_protocols(over.get(args.only, over["tcp"] | over["udp"]))
     if args.user:
         permissions = GstRtspServer.RTSPPermissions()
         permissions.add_role(ROLE)
@@ -75,6 +127,14 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=320)
     parser.add_argument("--height", type=int, default=240)
     parser.add_argument("--fps", type=int, default=25)
+    parser.add_argument("--other-width", type=int, default=480, help="after SIGUSR1")
+    parser.add_argument("--other-height", type=int, default=270)
+    parser.add_argument("--gop", type=int, default=10, help="frames from key frame to key frame")
+    parser.add_argument("--b-frames", type=int, default=0)
+    parser.add_argument("--loss", type=float, default=0.0, help="share of RTP packets that are lost")
+    parser.add_argument("--number", type=int, default=0, help="a number from 0 to 255 that the picture shows")
+    parser.add_argument("--only", choices=["tcp", "udp"], help="refuse the other transport")
+    parser.add_argument("--clip", help="serve this H.264 file (Annex B, no B-frames) for ever instead")
     args = parser.parse_args()
     Gst.init(None)
     server = GstRtspServer.RTSPServer()

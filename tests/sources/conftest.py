@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import http.server
-import os
 import re
-import signal
-import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 
 import av
 import cv2
@@ -20,8 +19,12 @@ import pytest
 
 BLOCK_PX = 12
 BITS = 10
-SYSTEM_PYTHON = "/usr/bin/python3"
-RTSP_SERVER = Path(__file__).resolve().parents[1] / "servers" / "rtsp_server.py"
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
+
+import stamped_picture  # noqa: E402
+from fault_proxy import FaultProxy  # noqa: E402
+from rtsp_process import MissingServerError, RtspServer  # noqa: E402
 
 
 def draw(number: int, width: int, height: int) -> np.ndarray:
@@ -110,68 +113,36 @@ def clip(tmp_path: Path) -> Callable[..., Path]:
 # -- RTSP -------------------------------------------------------------------------------------------------------------
 
 
-class RtspServer:
-    """A server process that can be killed, frozen and started again on its port."""
-
-    def __init__(self, *arguments: str) -> None:
-        self._arguments = arguments
-        self._process: subprocess.Popen[str] | None = None
-        self.port = 0
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(
-            [SYSTEM_PYTHON, str(RTSP_SERVER), "--port", str(self.port), *self._arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        line = self._process.stdout.readline()
-        if not line.startswith("ready"):
-            message = self._process.stderr.read().strip()
-            self.kill()
-            if message.startswith("missing"):
-                pytest.skip(f"the RTSP test server needs GStreamer's RTSP server: {message}")
-            raise RuntimeError(f"the RTSP test server did not start: {message}")
-        self.port = int(line.split()[1])
-
-    def url(self, credentials: str = "", path: str = "/live") -> str:
-        return f"rtsp://{credentials}127.0.0.1:{self.port}{path}"
-
-    def freeze(self) -> None:
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-
-    def _signal(self, number: signal.Signals) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, number)
-
-
 @pytest.fixture
 def rtsp_server() -> Iterator[Callable[..., RtspServer]]:
     """Starts RTSP servers (arguments: those of tests/servers/rtsp_server.py) and kills them at the end."""
-    if not Path(SYSTEM_PYTHON).exists():
-        pytest.skip(f"the RTSP test server needs {SYSTEM_PYTHON} with GStreamer's bindings")
     servers: list[RtspServer] = []
 
     def start(*arguments: str) -> RtspServer:
         server = RtspServer(*arguments)
         servers.append(server)
-        server.start()
+        try:
+            server.start()
+        except MissingServerError as error:
+            pytest.skip(f"the RTSP test server needs GStreamer's RTSP server: {error}")
         return server
 
     yield start
     for server in servers:
         server.kill()
+
+
+@pytest.fixture(scope="session")
+def stamped() -> ModuleType:
+    """Reads how old a picture of the RTSP server is."""
+    return stamped_picture
+
+
+@pytest.fixture
+def fault_proxy() -> Iterator[Callable[..., FaultProxy]]:
+    """Puts proxies before ports (arguments: those of FaultProxy)."""
+    with ExitStack() as stack:
+        yield lambda *args, **kwargs: stack.enter_context(FaultProxy(*args, **kwargs))
 
 
 # -- HTTP -------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pipeline.core.clock import MonotonicClock, SimulatedClock
 from pipeline.core.control import SourceState
 from pipeline.core.errors import SourceError
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
-from sources.network_errors import NoSuchStreamError
+from sources.network_errors import AccessDeniedError, NoSuchStreamError
 from sources.reconnect import ReconnectConfig, ReconnectingSource
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -216,3 +216,25 @@ def test_a_stream_that_was_never_there_is_told_at_once_and_one_that_was_is_waite
     source.open()
     assert [source.read().index for _ in range(2)] == [0, 1]
     assert len(made) == 3
+
+
+def test_a_refused_password_is_final_before_the_stream_was_live() -> None:
+    source, made, _ = wrapped(SimulatedClock(), {"opening": AccessDeniedError("401")})
+    with pytest.raises(AccessDeniedError):
+        source.open()
+    assert len(made) == 1
+
+
+def test_a_password_refused_later_is_tried_four_times_and_then_seldom() -> None:
+    clock = SimulatedClock()
+    denied = {"opening": AccessDeniedError("401")}
+    source, _, at_ns = wrapped(
+        clock, {"frames": 1}, *[denied] * 6, {"frames": 2}, first_delay_s=1.0, max_delay_s=4.0, denied_delay_s=60.0
+    )
+    source.open()
+    assert source.read() is not None
+    assert source.read() is not None
+    waits_s = np.diff(at_ns) / 1e9
+    assert waits_s[1:].tolist() == [2, 4, 4, 60, 60, 60]
+    assert source.state is SourceState.LIVE
+    source.close()
