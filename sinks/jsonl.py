@@ -14,7 +14,7 @@ from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
 from pipeline.core.timeline import Timeline
 from sinks.line_file import LineFile
-from sinks.objects import class_name, shown_objects
+from sinks.objects import object_records
 
 _LATENCIES = (
     ("queue", "captured", "detect_begin"),
@@ -98,27 +98,9 @@ class JsonlSink:
             "pts_s": None if frame.pts_s is None else round(frame.pts_s, 6),
             **(_timing(result) if self._config.timing else {}),
             "dropped_before": result.dropped_before,
-            "objects": self._objects(result),
+            "objects": object_records(result, self._class_names),
             "events": [event.to_json() for event in result.events],
         }
-
-    def _objects(self, result: FrameResult) -> list[dict[str, object]]:
-        shown = shown_objects(result)
-        ids: list[int | None] = [None] * len(shown) if shown.track_id is None else shown.track_id.tolist()
-        # float32 through Python floats: rounding in float32 would print 0.8999999761581421.
-        columns = (shown.class_id, shown.confidence, shown.xyxy, shown.predicted)
-        rows = zip(ids, *(column.tolist() for column in columns), strict=True)
-        return [
-            {
-                "track_id": track_id,
-                "class_id": class_id,
-                "class": class_name(self._class_names, class_id),
-                "confidence": round(confidence, 4),
-                "xyxy": [round(value, 2) for value in xyxy],
-                **({"predicted": True} if predicted else {}),
-            }
-            for track_id, class_id, confidence, xyxy, predicted in rows
-        ]
 
 
 def _timing(result: FrameResult) -> dict[str, object]:

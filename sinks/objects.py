@@ -46,3 +46,26 @@ def shown_objects(result: FrameResult) -> ShownObjects:
 def class_name(class_names: Sequence[str], class_id: int) -> str:
     """The name of a class, or its number where the model has no name for it."""
     return class_names[class_id] if 0 <= class_id < len(class_names) else str(class_id)
+
+
+def object_records(result: FrameResult, class_names: Sequence[str]) -> list[dict[str, object]]:
+    """The objects of a result as plain values: coordinates with 2 decimals (px), confidence with 4.
+
+    `track_id` is None where no tracker ran; an object whose place the tracker only assumes has `predicted`.
+    """
+    shown = shown_objects(result)
+    ids: list[int | None] = [None] * len(shown) if shown.track_id is None else shown.track_id.tolist()
+    # float32 through Python floats: rounding in float32 would print 0.8999999761581421.
+    columns = (shown.class_id, shown.confidence, shown.xyxy, shown.predicted)
+    rows = zip(ids, *(column.tolist() for column in columns), strict=True)
+    return [
+        {
+            "track_id": track_id,
+            "class_id": class_id,
+            "class": class_name(class_names, class_id),
+            "confidence": round(confidence, 4),
+            "xyxy": [round(value, 2) for value in xyxy],
+            **({"predicted": True} if predicted else {}),
+        }
+        for track_id, class_id, confidence, xyxy, predicted in rows
+    ]
