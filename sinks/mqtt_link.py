@@ -221,13 +221,15 @@ class MqttLink:
 
     def _turn(self, client: Any) -> bool:
         """One round of reading, writing and publishing; False once the connection has ended."""
+        # Reading comes first: it is what makes room for more, and the select has waited for it.
+        if client.loop_read() != self._paho.MQTT_ERR_SUCCESS:
+            return False
         if self._accepted:
             self._feed(client)
-        alive = self._paho.MQTT_ERR_SUCCESS
-        for step in (client.loop_read, client.loop_write, client.loop_misc):
-            if step() != alive or client.socket() is None:
+        for step in (client.loop_write, client.loop_misc):
+            if client.socket() is None or step() != self._paho.MQTT_ERR_SUCCESS:
                 return False
-        return not self._refusal
+        return client.socket() is not None and not self._refusal
 
     def _feed(self, client: Any) -> None:
         while len(self._in_flight) < IN_FLIGHT:
