@@ -1,23 +1,19 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""What rules work out of every object at every frame, compiled.
+"""What objects, lines and zones work out at every frame, compiled.
 
 Gives, bit for bit, what the classes of the same names that numpy_rules.py lists give; the documentation is there.
 Arrays come and go through typed memoryviews, so that no NumPy header is needed to build this file.
 """
 
-from libc.math cimport INFINITY, NAN, fabs, hypot, isfinite, sqrt
+from libc.math cimport INFINITY, NAN, fabs, sqrt
 
 import numpy as np
 
 from pipeline.analytics import sides as _sides
-from pipeline.analytics import slopes as _slopes
 from pipeline.analytics.slots import grown
 from pipeline.core.errors import UsageError
 
-NAME = "cython"
-
 cdef double SETTLED_S = _sides.SETTLED_S
-cdef Py_ssize_t SAMPLES = _slopes.SAMPLES, EVERY = _slopes.EVERY
 cdef object empty = np.empty
 cdef object BOOL = np.dtype(bool), INT64 = np.dtype(np.int64), UINT8 = np.dtype(np.uint8)
 cdef enum:
@@ -420,129 +416,3 @@ cdef class Sightings:
             self.votes_ = self.votes = np.concatenate(
                 [self.votes, np.zeros((len(self.votes), most + 1 - self.votes_.shape[1]), np.int32)], axis=1
             )
-
-
-cdef class Slopes:
-    cdef readonly object velocity, speed
-    cdef double window_s, scale, worked_out_s, min_w
-    cdef double matrix[3][3]
-    cdef double least[4]
-    cdef double most[4]
-    cdef bint on_ground
-    cdef Py_ssize_t room, next
-    cdef double[:, ::1] velocity_
-    cdef double[::1] speed_, newest_s, times
-    # The ring: 1 where a frame tells a place, and the places, by frame and slot. Sums of _work_out, by slot.
-    cdef double[:, ::1] told, sums
-    cdef double[:, :, ::1] places
-
-    def __init__(self, double window_s, double scale):
-        self.window_s, self.scale, self.worked_out_s = window_s, scale, -INFINITY
-        self.times = np.full(SAMPLES, -np.inf)
-        self.velocity_ = self.velocity = np.zeros((0, 2))
-        self.speed_ = self.speed = np.zeros(0)
-        self.newest_s = np.zeros(0)
-        self.told, self.places = np.zeros((SAMPLES, 0)), np.zeros((SAMPLES, 0, 2))
-
-    cdef grow(self, Py_ssize_t room):
-        self.velocity_ = self.velocity = grown(self.velocity, room)
-        self.speed_ = self.speed = grown(self.speed, room)
-        self.newest_s = grown(np.asarray(self.newest_s), room)
-        self.told = grown(np.asarray(self.told).T, room).T.copy()
-        self.places = grown(np.asarray(self.places).transpose(1, 0, 2), room).transpose(1, 0, 2).copy()
-        self.sums = np.zeros((8, room))
-        self.room = room
-
-    def place(self, plane, least, most):
-        self.on_ground = plane is not None
-        if self.on_ground:
-            self.min_w = plane.min_w
-            for i in range(3):
-                self.matrix[i] = plane.matrix[i].tolist()
-        for i in range(4):
-            self.least[i], self.most[i] = least[i], most[i]
-        self.times[:] = -INFINITY
-
-    def update(self, view):
-        cdef double now = view.time_s
-        cdef const long long[:] born = view.born
-        cdef Py_ssize_t i, frame, slot, last = (self.next or SAMPLES) - 1
-        if view.capacity > self.room:
-            self.grow(view.capacity)
-        for i in range(born.shape[0]):
-            slot = born[i]
-            self.velocity_[slot, 0] = self.velocity_[slot, 1] = self.speed_[slot] = NAN
-            self.newest_s[slot] = -INFINITY
-            for frame in range(SAMPLES):
-                self.told[frame, slot] = self.places[frame, slot, 0] = self.places[frame, slot, 1] = 0
-        if now - self.times[last] >= self.window_s / SAMPLES:
-            self.keep(view, now)
-        if now - self.worked_out_s < self.window_s / EVERY - 1e-9:
-            return False
-        self.worked_out_s = now
-        self.work_out(now)
-        return True
-
-    cdef keep(self, view, double now):
-        cdef const long long[:] slots = view.slot
-        cdef const double[:, :] anchor = view.anchor
-        cdef const float[:, :] xyxy = view.xyxy
-        cdef const unsigned char[:] predicted = view.predicted.view(UINT8)
-        cdef double[:, ::1] places = self.places[self.next]
-        cdef double[::1] told = self.told[self.next]
-        cdef double x, y, w
-        cdef Py_ssize_t i, c, slot
-        cdef bint tells
-        self.times[self.next] = now
-        self.next = (self.next + 1) % SAMPLES
-        told[:] = 0
-        places[:, :] = 0
-        for i in range(slots.shape[0]):
-            tells = not predicted[i]
-            for c in range(4):
-                tells = tells and self.least[c] < <double>xyxy[i, c] and <double>xyxy[i, c] < self.most[c]
-            x, y, slot = anchor[i, 0], anchor[i, 1], slots[i]
-            if tells and self.on_ground:
-                w = self.on_plane(2, x, y)
-                tells = w >= self.min_w
-                x, y = self.on_plane(0, x, y) / w, self.on_plane(1, x, y) / w
-                tells = tells and isfinite(x)
-            if tells:
-                self.newest_s[slot] = now
-                told[slot], places[slot, 0], places[slot, 1] = 1, x, y
-
-    cdef inline double on_plane(self, Py_ssize_t axis, double x, double y) noexcept:
-        return x * self.matrix[axis][0] + y * self.matrix[axis][1] + self.matrix[axis][2]
-
-    cdef void work_out(self, double now) noexcept:
-        cdef Py_ssize_t frame, slot
-        cdef double age, within, aged, n, share, spread
-        cdef double* told
-        cdef double* place
-        cdef double[:, ::1] sums = self.sums
-        if self.room == 0:
-            return
-        sums[:, :] = 0
-        for frame in range(SAMPLES):
-            age = self.times[frame] - now
-            if not age >= -self.window_s - 1e-9:
-                continue
-            told, place = &self.told[frame, 0], &self.places[frame, 0, 0]
-            for slot in range(self.room):
-                aged = age * told[slot]
-                sums[0, slot] += told[slot]
-                sums[1, slot] += aged
-                sums[2, slot] += age * aged
-                sums[3, slot] += place[2 * slot]
-                sums[4, slot] += place[2 * slot + 1]
-                sums[5, slot] += age * place[2 * slot]
-                sums[6, slot] += age * place[2 * slot + 1]
-                sums[7, slot] = min(sums[7, slot], aged)
-        for slot in range(self.room):
-            n, spread = max(sums[0, slot], 1.0), NAN
-            if self.newest_s[slot] - now - sums[7, slot] >= self.window_s / 2 - 1e-9:
-                spread = sums[2, slot] - sums[1, slot] * sums[1, slot] / n
-            share = sums[1, slot] / n
-            self.velocity_[slot, 0] = (sums[5, slot] - sums[3, slot] * share) / spread
-            self.velocity_[slot, 1] = (sums[6, slot] - sums[4, slot] * share) / spread
-            self.speed_[slot] = hypot(self.velocity_[slot, 0], self.velocity_[slot, 1]) * self.scale

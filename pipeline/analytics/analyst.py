@@ -48,13 +48,13 @@ class RuleAnalyst:
         self._lines = Lines(rules, class_names, self._objects, maker, kernels)
         self._zones = Zones(rules, class_names, self._objects, maker, kernels)
         self._motion = Motion(rules, class_names, self._objects, maker, self._zones, kernels)
-        self._heatmap = None if rules.heatmap is None else HeatmapGrid(rules.heatmap, class_names)
+        self._heatmap = None if rules.heatmap is None else HeatmapGrid(rules.heatmap, class_names, kernels)
         # Motion asks the zones who is inside.
         self._rules: tuple[Rule, ...] = (
             self._lines,
             self._zones,
             self._motion,
-            ObjectEvents(rules, class_names, self._objects, maker),
+            ObjectEvents(rules, class_names, self._objects, maker, kernels),
         )
         self._shape_hw: tuple[int, int] | None = None
         self._layout: SceneLayout | None = None

@@ -10,7 +10,7 @@ from pipeline.analytics.slots import grown
 from pipeline.analytics.view import View
 from pipeline.core.arrays import BoolArray, Float64Array, IntArray
 
-_OVER_S = 0.5
+OVER_S = 0.5
 """An episode is over once its end has been true for so long (s); shorter interruptions belong to it."""
 
 
@@ -53,18 +53,9 @@ class Episodes:
         self._peak = np.zeros((0, columns))
 
     @property
-    def columns(self) -> int:
-        """How many conditions there are of each object."""
-        return len(self._hold_s)
-
-    @property
     def active(self) -> BoolArray:
         """Bool (columns,): an episode of some object goes on."""
         return np.asarray(self._active.any(axis=0))
-
-    def busy(self, slots: IntArray) -> BoolArray:
-        """Bool, as `slots`: some condition is true of the object, or an episode goes on."""
-        return np.asarray(self._busy[slots].any(axis=1))
 
     def leave(self, view: View, last_s: Float64Array) -> list[Turn]:
         """End the episodes of the objects that are gone, at their last sighting, and make room for those that come.
@@ -81,23 +72,21 @@ class Episodes:
             self._busy[view.born] = False
         return ended
 
-    def update(self, view: View, rows: IntArray, on: BoolArray, off: BoolArray, value: Float64Array) -> list[Turn]:
+    def update(self, view: View, on: BoolArray, off: BoolArray, value: Float64Array) -> list[Turn]:
         """Take the conditions at the next frame.
 
         Args:
             view: the frame.
-            rows: int64 (k,): rows of the view; of all others every condition is as before.
-            on: bool (k, columns): the condition is true. Never where `off` is.
-            off: bool (k, columns): it is false.
-            value: float64 (k, 1): what the peak is taken of while the condition is true.
+            on: bool (m, columns): the condition is true. Never where `off` is.
+            off: bool (m, columns): it is false.
+            value: float64 (m,): what the peak is taken of while the condition is true.
         """
         # Most conditions are false of most objects, and were before: from here on, only the others (1-D) matter.
-        of_row = view.slot[rows]
-        row, column = (on | (off & self._busy[of_row])).nonzero()
+        row, column = (on | (off & self._busy[view.slot])).nonzero()
         if not len(row):
             return []
-        slot, now = of_row[row], view.time_s
-        on, off, value = on[row, column], off[row, column], value[row, 0]
+        slot, now = view.slot[row], view.time_s
+        on, off, value = on[row, column], off[row, column], value[row]
         busy, active = self._busy[slot, column], self._active[slot, column]
         fresh = on & ~busy
         since = np.where(fresh, now, self._since_s[slot, column])
@@ -109,7 +98,7 @@ class Episodes:
         peak = np.where(fresh, value, self._peak[slot, column])
         self._peak[slot, column] = np.where(on, np.maximum(peak, value), peak)
         begins = on & ~active & (now - since >= self._hold_s[column] - 1e-9)
-        ends = off & active & (now - over >= _OVER_S - 1e-9)
+        ends = off & active & (now - over >= OVER_S - 1e-9)
         turns = []
         for i in begins.nonzero()[0].tolist():
             self._active[slot[i], column[i]] = True

@@ -13,24 +13,35 @@ from typing import TYPE_CHECKING, Protocol, cast
 from pipeline.core.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
+    from pipeline.analytics.cells import Cells
+    from pipeline.analytics.conditions import Conditions
+    from pipeline.analytics.episodes import Episodes
     from pipeline.analytics.headcount import Headcount
     from pipeline.analytics.sides import Sides
     from pipeline.analytics.sightings import Sightings
     from pipeline.analytics.slopes import Slopes
     from pipeline.analytics.stays import Stays
+    from pipeline.analytics.sudden_stops import SuddenStops
+    from pipeline.analytics.ways import Ways
 
-MODULES = {"cython": "pipeline.analytics._rules", "numpy": "pipeline.analytics.numpy_rules"}
+MODULES = {"cython": "pipeline.analytics.compiled_rules", "numpy": "pipeline.analytics.numpy_rules"}
+EXTENSIONS = ("pipeline.analytics._motion", "pipeline.analytics._rules")
 VARIABLE = "TRACKLIGHT_ANALYTICS_KERNELS"
 
 
 class RuleKernels(Protocol):
     """The classes that hold what rules know of objects and work it out frame by frame; the NumPy ones document them."""
 
+    Cells: type[Cells]
+    Conditions: type[Conditions]
+    Episodes: type[Episodes]
     Headcount: type[Headcount]
     Sides: type[Sides]
     Sightings: type[Sightings]
     Slopes: type[Slopes]
     Stays: type[Stays]
+    SuddenStops: type[SuddenStops]
+    Ways: type[Ways]
 
 
 def load_kernels(name: str) -> RuleKernels:
@@ -42,16 +53,18 @@ def load_kernels(name: str) -> RuleKernels:
     """
     if name not in MODULES:
         raise UsageError(f"analytics kernels: wanted one of {', '.join(MODULES)}, found {name!r}; check {VARIABLE}")
-    if importlib.util.find_spec(MODULES[name]) is None:
+    if name == "cython" and not is_built():
         raise BackendError(
-            f"analytics kernels: wanted {name!r}, found no compiled {MODULES[name]}; build it with: pip install -e ."
+            f"analytics kernels: wanted {name!r}, found no compiled {' and '.join(EXTENSIONS)}; build them with: "
+            "pip install -e ."
         )
     return cast(RuleKernels, importlib.import_module(MODULES[name]))
 
 
-def _default() -> str:
-    return os.environ.get(VARIABLE) or ("cython" if importlib.util.find_spec(MODULES["cython"]) else "numpy")
+def is_built() -> bool:
+    """Whether the compiled build is there."""
+    return all(importlib.util.find_spec(name) is not None for name in EXTENSIONS)
 
 
-BACKEND = _default()
+BACKEND = os.environ.get(VARIABLE) or ("cython" if is_built() else "numpy")
 DEFAULT = load_kernels(BACKEND)

@@ -8,24 +8,20 @@ from collections.abc import Iterable
 import numpy as np
 
 from pipeline.analytics.config import GroundPlaneConfig, Point, SourceRules, ZoneConfig
-from pipeline.analytics.episodes import Episodes, Turn
+from pipeline.analytics.episodes import Turn
 from pipeline.analytics.event_maker import EventMaker
 from pipeline.analytics.geometry import Placement
 from pipeline.analytics.kernels import DEFAULT, RuleKernels
 from pipeline.analytics.objects import ObjectTable
 from pipeline.analytics.speeds import KMH, Speeds
-from pipeline.analytics.sudden_stops import SuddenStops
 from pipeline.analytics.view import View
 from pipeline.analytics.zones import Zones
-from pipeline.core.arrays import BoolArray, Float64Array, IntArray
+from pipeline.core.arrays import BoolArray, Float64Array
 from pipeline.core.errors import ConfigError
 from pipeline.core.event import Event, EventKind, Value
 
 _KINDS = (EventKind.SPEEDING, EventKind.WRONG_WAY, EventKind.STOPPED)
 """What lasts."""
-
-_EASE = 0.9
-"""Speeding ends below this share of the limit; a stand ends above its speed divided by it."""
 
 _EASE_DEG = 10.0
 """The wrong way ends so many degrees outside the tolerance."""
@@ -75,8 +71,8 @@ class Motion:
         self._names = [zone.name for _, zone, _ in watched]
         self._motions = [motion for _, _, motion in watched]
         holds = [[0.0] * len(watched), [_WRONG_WAY_S] * len(watched), [m.stopped_s or np.inf for m in self._motions]]
-        self._episodes = Episodes(np.concatenate(holds))
-        self._stops = SuddenStops(
+        self._episodes = kernels.Episodes(np.concatenate(holds))
+        self._stops = kernels.SuddenStops(
             _each(m.sudden_stop_from for m in self._motions),
             # Speeds are means over the window: a stop in no time takes the window to show.
             _each(m.sudden_stop_s + rules.speed_window_s for m in self._motions),
@@ -84,7 +80,8 @@ class Motion:
         self._off_deg: dict[tuple[int, int], float] = {}
         self._max_speed = _each(m.max_speed for m in self._motions)
         tolerance = _each(m.tolerance_deg for m in self._motions)
-        self._wrong_cos, self._over_cos = -np.cos(np.radians(tolerance)), -np.cos(np.radians(tolerance + _EASE_DEG))
+        wrong_cos, over_cos = -np.cos(np.radians(tolerance)), -np.cos(np.radians(tolerance + _EASE_DEG))
+        self._conditions = kernels.Conditions(self._max_speed, wrong_cos, over_cos)
         self._view: View | None = None
 
     @property
@@ -104,13 +101,14 @@ class Motion:
         self.speeds.place(shape_hw)
         in_world = self._rules.ground_plane is not None
         moves, stands = (kmh if in_world else heights * shape_hw[0] for kmh, heights in (_MOVES, _STANDS))
-        self._min_speed = _each(m.min_speed or moves for m in self._motions)
+        min_speed = _each(m.min_speed or moves for m in self._motions)
         stop_speed = _each(m.stopped_speed or stands for m in self._motions)
         # No speed is below -1: a zone without stopped_s has no stand.
-        self._stand_speed = np.where([m.stopped_s is None for m in self._motions], -1.0, stop_speed)
+        stand_speed = np.where([m.stopped_s is None for m in self._motions], -1.0, stop_speed)
         directions = [self._direction(m.direction, name) for name, m in zip(self._names, self._motions, strict=True)]
         # In the unit of speeds, so that a velocity's share along the right way compares with its speed.
         self._directions = np.array(directions, np.float64).reshape(-1, 2) * (KMH if in_world else 1.0)
+        self._conditions.place(min_speed, stand_speed, self._directions)
         self._stops.place(stop_speed)
 
     def update(self, view: View) -> list[Event]:
@@ -126,10 +124,9 @@ class Motion:
         if not new:
             return [self._event(turn, view) for turn in ended]
         inside = self._zones.inside[view.slot][:, self._watched]
-        rows = np.flatnonzero(inside.any(axis=1) | self._episodes.busy(view.slot))
-        speed = self.speeds.speed[view.slot[rows]][:, None]
-        on, off = self._conditions(view.slot[rows], speed, inside[rows])
-        turns = self._episodes.update(view, rows, on, off, speed)
+        speed = self.speeds.speed[view.slot]
+        on, off = self._conditions.look(self.speeds.velocity[view.slot], speed, inside)
+        turns = self._episodes.update(view, on, off, speed)
         stops = self._stops.update(view, self.speeds.speed, inside)
         return [
             *(self._event(turn, view) for turn in (*ended, *turns)),
@@ -142,26 +139,6 @@ class Motion:
         if view is None:
             return []
         return [self._event(turn, view) for turn in self._episodes.finish(self._objects.last_s)]
-
-    def _conditions(self, slots: IntArray, speed: Float64Array, inside: BoolArray) -> tuple[BoolArray, BoolArray]:
-        """What is true and what is false of some objects, (k, kinds x watched zones); of unknown speeds, neither."""
-        velocity = self.speeds.velocity[slots]
-        along = velocity[:, :1] * self._directions[:, 0] + velocity[:, 1:] * self._directions[:, 1]
-        on = np.empty((len(slots), len(_KINDS), len(self._watched)), bool)
-        off = np.empty_like(on)
-        np.greater(speed, self._max_speed, out=on[:, 0])
-        np.less(speed, _EASE * self._max_speed, out=off[:, 0])
-        np.less_equal(along, self._wrong_cos * speed, out=on[:, 1])
-        on[:, 1] &= speed >= self._min_speed
-        np.greater(along, self._over_cos * speed, out=off[:, 1])
-        off[:, 1] |= speed < _EASE * self._min_speed
-        np.less(speed, self._stand_speed, out=on[:, 2])
-        np.greater(speed, self._stand_speed / _EASE, out=off[:, 2])
-        here = inside[:, None]
-        on &= here
-        off |= ~here
-        flat = len(slots), self._episodes.columns
-        return on.reshape(flat), off.reshape(flat)
 
     def _direction(self, points: tuple[Point, Point] | None, name: str) -> Float64Array:
         """Unit vector of the right way, in metres with a ground plane; nan, which nothing is against, if not asked."""

@@ -8,7 +8,7 @@ from pipeline.analytics.slots import grown
 from pipeline.analytics.view import View
 from pipeline.core.arrays import Float64Array, IntArray
 
-_PER_S = 10.0
+PER_S = 10.0
 """How often places are looked at; in between, nothing walks far."""
 
 
@@ -31,7 +31,7 @@ class Steps:
             self.from_px, self.from_s = grown(self.from_px, view.capacity), grown(self.from_s, view.capacity)
         if len(view.born):
             self.end(view, np.isin(view.slot, view.born).nonzero()[0])
-        if view.time_s - self._looked_s < 1 / _PER_S - 1e-9:
+        if view.time_s - self._looked_s < 1 / PER_S - 1e-9:
             return False
         self._looked_s = view.time_s
         return True

@@ -8,7 +8,7 @@ from pipeline.analytics.slots import grown
 from pipeline.analytics.view import View
 from pipeline.core.arrays import BoolArray, Float64Array
 
-_SAMPLES = 64
+SAMPLES = 64
 """Speeds kept of each object."""
 
 
@@ -24,11 +24,11 @@ class SuddenStops:
         self._from_speed = from_speed
         self._within_s = within_s
         self._stand_speed = np.zeros(len(from_speed))
-        self._spacing_s = within_s.max(initial=0.0) / _SAMPLES
+        self._spacing_s = within_s.max(initial=0.0) / SAMPLES
         # A ring of frames: their times, and the speeds by slot.
         self._next = 0
-        self._times = np.full(_SAMPLES, -np.inf)
-        self._speeds = np.zeros((_SAMPLES, 0))
+        self._times = np.full(SAMPLES, -np.inf)
+        self._speeds = np.zeros((SAMPLES, 0))
         self._slow = np.zeros((0, len(from_speed)), bool)
         self._told_s = np.zeros((0, len(from_speed)))
 
@@ -78,4 +78,4 @@ class SuddenStops:
         if view.time_s - self._times[self._next - 1] >= self._spacing_s:
             self._times[self._next] = view.time_s
             self._speeds[self._next] = speed
-            self._next = (self._next + 1) % _SAMPLES
+            self._next = (self._next + 1) % SAMPLES
