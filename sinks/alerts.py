@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
 from pipeline.core.url import register_secret
 from sinks.alert_delivery import PLACEHOLDERS, Channel, Command, Delivery, Webhook
+from sinks.alert_spool import SpooledDelivery
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +54,12 @@ class AlertConfig:
     )
     picture: bool = Field(default=False, description="send the frame with it, a JPEG in base64 (webhook)")
     max_per_minute: int = Field(default=6, ge=1, le=6000, description="more are counted and not sent")
-    attempts: int = Field(default=3, ge=1, le=10, description="tries of each message")
+    attempts: int = Field(default=3, ge=1, le=10, description="tries of each message; with a spool there is no end")
     timeout_s: float = Field(default=10.0, gt=0, le=300, description="for one try (s)")
+    spool: Path | None = Field(
+        default=None, description="folder where messages wait until they are delivered, over restarts too"
+    )
+    spool_mb: int = Field(default=64, ge=1, le=100_000, description="most of it (MB); the oldest messages make room")
 
     @field_validator("webhook")
     @classmethod
@@ -124,11 +130,13 @@ class AlertSink:
         self._now_s = now_s
         self._live: dict[str, bool] = {}
         self._alerts: list[_Alert] = []
+        self._is_closed = False
 
     def open(self, info: StreamInfo) -> None:
-        """Start the deliveries at the first source."""
+        """Start the deliveries at the first source. Raises SinkError: a spool cannot be used."""
         if not self._live:
-            self._alerts = [_Alert(alert, self._now_s) for alert in self._config.alerts]
+            for alert in self._config.alerts:
+                self._alerts.append(_Alert(alert, self._now_s))
         self._live[info.source_id] = info.is_live
 
     def write(self, result: FrameResult) -> None:
@@ -158,9 +166,10 @@ class AlertSink:
 
     def close(self) -> None:
         """Deliver what waits, for some seconds at most. Idempotent."""
-        alerts, self._alerts = self._alerts, []
-        for alert in alerts:
-            alert.close()
+        if not self._is_closed:
+            self._is_closed = True
+            for alert in self._alerts:
+                alert.close()
 
 
 class _Alert:
@@ -177,7 +186,13 @@ class _Alert:
             channel = Webhook(config.webhook, config.headers, config.timeout_s)
         else:
             channel = Command(config.command, config.timeout_s)
-        self.delivery = Delivery(config.name, channel, attempts=config.attempts, capacity=CAPACITY)
+        self.delivery: Delivery | SpooledDelivery
+        if config.spool is None:
+            self.delivery = Delivery(config.name, channel, attempts=config.attempts, capacity=CAPACITY)
+        else:
+            folder = config.spool / re.sub(r"[^\w.-]", "_", config.name)
+            size = config.spool_mb * 1_000_000
+            self.delivery = SpooledDelivery(config.name, channel, folder=folder, max_bytes=size)
 
     def wants(self, event: Event) -> bool:
         """Whether the event is one of those asked for."""

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.core.errors import SinkError
 from pipeline.core.event import Event, EventKind, event_id
 from pipeline.core.frame import StreamInfo
 from pipeline.core.result import FrameResult
@@ -290,3 +291,55 @@ def test_a_program_that_fails(
         told(sink_of({"command": command, "attempts": 1, "timeout_s": 0.5}), [make_result(events=(event(),))])
     assert said in caplog.text
     assert time.monotonic() - began < 10
+
+
+# -- spools -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sinks.alert_spool.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("sinks.alert_spool.LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr("sinks.alerts.DRAIN_S", 0.2)
+
+
+def rules_told(hook: Hook) -> list[str]:
+    return [body["event"]["rule"] for body in hook.bodies]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_messages_in_a_spool_outlive_the_run(
+    hook: Hook, make_result: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nobody = {"name": "the gate", "webhook": "http://127.0.0.1:9/hook/sEcReTpath", "spool": tmp_path, "attempts": 1}
+    first = sink_of(nobody)
+    told(first, [make_result(n, events=(event(rule=f"r{n}"),)) for n in range(3)])
+    assert first.counters["delivered"] == first.counters["failed"] == 0
+    assert "3 messages wait in" in caplog.text
+    assert "sEcReTpath" not in caplog.text
+    told(sink_of({**nobody, "webhook": hook.url}), [make_result(events=(event(rule="r3"),))])
+    assert rules_told(hook) == ["r0", "r1", "r2", "r3"]
+    told(sink_of({**nobody, "webhook": hook.url}), [])
+    assert len(hook.bodies) == 4
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_spool_tries_until_somebody_has_it(hook: Hook, make_result: Make, tmp_path: Path) -> None:
+    hook.answers = [500, 503, 500, 429, 500, 404]  # the second message is refused for good
+    sink = sink_of({"webhook": hook.url, "spool": tmp_path, "attempts": 1})
+    hook.answers.insert(5, 200)
+    told(sink, [make_result(n, events=(event(rule=f"r{n}"),)) for n in range(3)])
+    assert rules_told(hook) == ["r0", "r2"]
+    assert sink.counters == {"delivered": 2, "failed": 1, "dropped": 0, "limited": 0}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_spool_that_cannot_be_used_is_told_and_leaves_no_thread(make_result: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("precious")
+    sink = sink_of(
+        {"webhook": "http://127.0.0.1:9/", "spool": tmp_path},
+        {"webhook": "http://127.0.0.1:9/", "spool": tmp_path / "file"},
+    )
+    with pytest.raises(SinkError, match="file"):
+        sink.open(StreamInfo("cam", 64, 48, 25.0, True, None))
+    sink.close()
