@@ -4,6 +4,7 @@ import { socket } from "./api.js";
 
 const shown = new Map(); // canvas -> {source, after, visible, waiting}
 let connection = null;
+let anything = false; // was shown yet
 
 const seen = new IntersectionObserver((entries) => {
   for (const entry of entries) {
@@ -44,6 +45,8 @@ async function arrive(event) {
       canvas.height = head.height;
     }
     canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    if (!anything) performance.mark("first-picture");
+    anything = true;
     canvas.dataset.number = head.number;
     view.after = head.number;
     view.captured = performance.now() - head.age_ms;

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 TOKEN = "a-token-of-enough-length"
 OPEN = {"host": "0.0.0.0", "token": TOKEN}
@@ -176,9 +177,9 @@ def test_a_socket_from_another_origin_is_refused(serve: Callable[..., Any], path
     port = serve().port
     url = f"ws://127.0.0.1:{port}{API}{path}"
     with pytest.raises(InvalidStatus) as refused:
-        connect(url, proxy=None, origin="http://evil.example")
+        connect(url, proxy=None, origin=Origin("http://evil.example"))
     assert refused.value.response.status_code == 403
-    with connect(url, proxy=None, origin=f"http://127.0.0.1:{port}"):
+    with connect(url, proxy=None, origin=Origin(f"http://127.0.0.1:{port}")):
         """Our own page's."""
 
 
