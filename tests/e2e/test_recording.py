@@ -54,7 +54,7 @@ def shown(path: Path) -> list[int]:
         return [round(float(frame.to_ndarray(format="bgr24").mean())) for frame in container.decode(video=0)]
 
 
-@pytest.mark.parametrize(("container", "kill_at"), [("mp4", 130), ("mp4", 101), ("mkv", 115)])
+@pytest.mark.parametrize(("container", "kill_at"), [("mp4", 108), ("mkv", 115)])
 def test_kill_9_leaves_every_closed_segment_and_the_last_one_but_its_last_seconds(
     tmp_path: Path, container: str, kill_at: int
 ) -> None:
@@ -89,6 +89,7 @@ def test_a_run_records_cuts_clips_and_refers_to_them(
         *("run", "--source", clip, "--weights", small_weights, "--rules", rules, "--report", tmp_path / "report.json"),
         *("-o", f"record:{tmp_path / 'rec'}", "-o", tmp_path / "events.db", "-o", tmp_path / "live.m3u8"),
         *("--set", "sink.recorder.clips.kinds=[visit]", "--set", "sink.recorder.min_free_gb=0"),
+        *("--set", "sink.recorder.annotated=false"),
     )
     assert done.returncode == 0, done.stderr
     segments = list((tmp_path / "rec" / clip.stem).iterdir())
@@ -98,6 +99,8 @@ def test_a_run_records_cuts_clips_and_refers_to_them(
     store.close()
     assert rows
     assert {place for _, place in rows} == {str(tmp_path / "rec" / "clips" / clip.stem / f"{n}.mp4") for n, _ in rows}
-    assert all(shown(Path(place)) for _, place in rows)
+    # They all begin at once: one file of many names.
+    assert len({Path(place).stat().st_ino for _, place in rows}) == 1
+    assert len(shown(Path(rows[0][1]))) == 30
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["sinks"][str(tmp_path / "rec")]["counters"]["segments"] == 1
