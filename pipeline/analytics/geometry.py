@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.analytics.config import Point, Units
 from pipeline.core.arrays import Float64Array
-from pipeline.core.errors import UsageError
+from pipeline.core.errors import ConfigError, UsageError
 
 MIN_BAND_PX = 15.0
 BAND_OF_DIAGONAL = 0.01
@@ -45,7 +45,7 @@ class Placement:
         """Points of a rule, float64 (k, 2): x, y in px of the present pictures.
 
         Raises:
-            UsageError: a point in pixels that lies outside the first picture; names the rule.
+            ConfigError: a point in pixels that lies outside the first picture; names the rule.
         """
         given = np.array(points, np.float64)
         height, width = self._size(self._shape_hw)
@@ -54,7 +54,7 @@ class Placement:
         first_height, first_width = self._size(self._first_hw)
         for x, y in given.tolist():
             if not (0 <= x <= first_width and 0 <= y <= first_height):
-                raise UsageError(
+                raise ConfigError(
                     f"{name!r}: wanted points inside the picture of {first_width}x{first_height} px, found "
                     f"({x:g}, {y:g}); correct it, or give fractions with units: fraction"
                 )

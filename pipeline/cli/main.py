@@ -12,8 +12,9 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pipeline.core.errors import TracklightError, UsageError
-from pipeline.core.url import RedactingFilter, redact
+from pipeline.cli import logs
+from pipeline.core.errors import ConfigError, TracklightError, UsageError
+from pipeline.core.url import redact
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
@@ -62,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except TracklightError as error:
         _print_error(error)
-        code = USAGE if isinstance(error, UsageError) else FAILED
+        # Some settings can only be judged by the size of a source's pictures: a stage of the run refuses them.
+        code = USAGE if isinstance(error, UsageError) or isinstance(error.__cause__, ConfigError) else FAILED
     except KeyboardInterrupt:
         _print_error("interrupted")
         code = INTERRUPTED
@@ -104,10 +106,10 @@ def _dispatch(arguments: list[str]) -> int:
         raise UsageError(f"wanted a verb ({', '.join(VERBS)}), found {first!r}{nearest(first, VERBS)}")
     verb = importlib.import_module(f"pipeline.cli.{first}")
     parser = _Parser(prog=f"tracklight {first}", description=VERBS[first].capitalize() + ".", allow_abbrev=False)
-    parser.add_argument("-v", "--verbose", action="store_true", help="log what goes on, and show tracebacks")
+    logs.add_arguments(parser)
     verb.add_arguments(parser)
     parsed = parser.parse_args(arguments[1:])
-    _set_up_logging(parsed.verbose)
+    logs.set_up(verbose=parsed.verbose, form=parsed.log_format)
     code: int = verb.run(parsed)
     return code
 
@@ -126,18 +128,9 @@ def _overview() -> str:
     return "\n".join(lines)
 
 
-def _set_up_logging(verbose: bool) -> None:
-    handler = logging.StreamHandler()
-    handler.addFilter(RedactingFilter())
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if verbose else "%(message)s"))
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, handlers=[handler], force=True)
-    if not verbose:
-        logging.getLogger("libav").setLevel(logging.CRITICAL)
-
-
 def _print_error(error: object) -> None:
     text = " ".join(redact(str(error)).split())
-    print(f"tracklight: {text}", file=sys.stderr)
+    logs.say(text, level=logging.ERROR)
     logging.getLogger(__name__).debug("where it came from", exc_info=sys.exc_info()[0] is not None)
 
 
