@@ -22,7 +22,7 @@ _MUXER = {"file": "matroska", "stream": "h264"}
 _FILE_FORMATS = {
     # The header comes first: even a film of less than a second is one, whatever ends the process.
     ".mp4": ("mp4", {"movflags": "hybrid_fragmented+empty_moov", "flush_packets": "1"}),
-    ".mkv": ("matroska", {"cluster_time_limit": "1000", "flush_packets": "1"}),
+    ".mkv": ("matroska", {"cluster_time_limit": "500", "flush_packets": "1"}),
 }
 
 

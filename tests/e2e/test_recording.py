@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sqlite3
@@ -67,10 +68,11 @@ def test_kill_9_leaves_every_closed_segment_and_the_last_one_but_its_last_second
         process.send_signal(signal.SIGKILL)
     for source in ("a", "b"):
         files = sorted((tmp_path / source).iterdir())
-        numbers = [shown(path) for path in files if path.stat().st_size]
-        assert len(numbers) >= len(files) - 1
-        closed = [number for part in numbers[:-1] for number in part]
-        every = closed + numbers[-1]
+        numbers = [shown(path) for path in files[:-1]]
+        # A segment that was begun just before may hold no picture yet.
+        with contextlib.suppress(av.FFmpegError):
+            numbers.append(shown(files[-1]))
+        every = [number for part in numbers for number in part]
         # Nothing is missing from the first picture to at most two seconds before the end.
         assert np.allclose(every, range(len(every)), atol=2)
         assert kill_at - len(every) <= 2 * FPS
