@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import logging
 from pathlib import Path
 from typing import Any
 
+from pipeline.cli import logs
 from pipeline.cli.options import (
     add_detector_options,
     add_settings_options,
@@ -68,28 +69,29 @@ def run(args: argparse.Namespace) -> int:
     if not config.outputs:
         config = _default_outputs(config, args)
     error: StageError | None = None
+    quiet = args.quiet or args.log_format == "json"
     with build_run(config) as running:
         with stop_on_signals(running.runner) as signalled:
             try:
                 from pipeline.cli.progress import RunProgress
 
-                with RunProgress(running.runner, quiet=args.quiet):
+                with RunProgress(running.runner, quiet=quiet):
                     running.runner.run()
             except StageError as failure:
                 error = failure
         report = running.runner.report()
     reported = _write_report(report, config.report)
-    if not args.quiet and report.end_to_end.count:
+    if not quiet and report.end_to_end.count:
         from pipeline.cli.run_table import print_table
 
         print_table(report, running.written)
     if error is not None:
         raise error
     if signalled:
-        print("tracklight: interrupted; what was written is complete up to here", file=sys.stderr)
+        logs.say("interrupted; what was written is complete up to here")
         return 130
     for text in report.errors:
-        print(f"tracklight: {text}", file=sys.stderr)
+        logs.say(text, level=logging.ERROR)
     return 1 if report.status == "partial" or not reported else 0
 
 
@@ -134,6 +136,6 @@ def _write_report(report: Any, path: Path | None) -> bool:
         write_whole(path, json.dumps(report.to_json(), indent=2) + "\n")
     except OSError as error:
         # The run itself is over and its outputs are closed, so this must not hide how it ended.
-        print(f"tracklight: {path}: the report could not be written: {error.strerror or error}", file=sys.stderr)
+        logs.say(f"{path}: the report could not be written: {error.strerror or error}", level=logging.ERROR)
         return False
     return True

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
+
+from pipeline.cli import logs
 
 
 class Stoppable(Protocol):
@@ -31,7 +32,7 @@ def stop_on_signals(running: Stoppable) -> Iterator[list[int]]:
         if len(received) > 2:
             raise KeyboardInterrupt
         if len(received) == 1:
-            print("tracklight: stopping; once more to leave at once", file=sys.stderr)
+            logs.say("stopping; once more to leave at once")
         running.stop(at_once=len(received) == 2)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
