@@ -52,7 +52,8 @@ class DashboardConfig:
 class DashboardSink:
     """Serves the page and its interface from the run's beginning to its end.
 
-    Nothing is drawn or encoded while nobody watches.
+    Nothing is drawn or encoded while nobody watches. It takes every result, for counts and events may not be lost, but
+    only notes it; pictures are made in another thread, and those that come too late are left out there.
 
     Args:
         config: where it is.
@@ -64,7 +65,7 @@ class DashboardSink:
 
     needs_image = True
     needs_main_thread = False
-    is_live = True
+    is_live = False
     shared = True
 
     def __init__(self, config: DashboardConfig, *, class_names: tuple[str, ...]) -> None:

@@ -95,6 +95,7 @@ class Page:
         """What an element looks like now."""
         import base64
 
+        self.run_script(f"document.querySelector({selector!r}).scrollIntoView({{block: 'nearest'}})")
         shot = base64.b64decode(self.find(selector).screenshot_as_base64)
         return np.asarray(cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR))
 
@@ -170,7 +171,8 @@ def test_a_wall_of_nine_shows_moving_pictures(dashboard: Callable[..., Page], sc
     page.until(lambda: all(float(element.text) > 8 for element in page.all(".tile .rate")))
     assert all(" ms" in element.text for element in page.all(".tile .latency"))
     screenshots("nine")
-    print("DROPS", page.runner.report().sinks)
+    (account,) = page.runner.report().sinks.values()
+    assert account.dropped <= 1, "the sink keeps up; one may be on its way"
 
 
 def test_the_first_view_is_there_within_a_second(dashboard: Callable[..., Page]) -> None:
@@ -269,9 +271,7 @@ def test_trouble_is_told_with_what_comes_next(
     page.until(lambda: page.find("[data-source=camera-1] .word").text == "Live")
 
 
-def test_nothing_is_drawn_while_nobody_looks(
-    dashboard: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_drawn_while_nobody_looks(dashboard: Callable[..., Page], monkeypatch: pytest.MonkeyPatch) -> None:
     from sinks.draw import Annotator
 
     drawn: list[str] = []

@@ -24,7 +24,8 @@ export function fill(root, source, age) {
   root.querySelector(".state").dataset.tone = tone;
   set(".rate", source.emitted && source.state === "live" ? number(source.frames_per_s) : "–");
   set(".latency", latency(source));
-  set(".age", age === null ? "–" : duration(age));
+  const isOver = source.state === "ended" || source.state === "failed";
+  set(".age", age === null || isOver ? "–" : duration(age));
   set(".drops", dropsOf(source).toLocaleString("en"));
   const stale = ageTone(source, age);
   root.querySelector(".age").dataset.tone = stale;
