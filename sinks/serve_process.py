@@ -225,7 +225,7 @@ def main() -> None:
         say("failed", error)
         return
     say("ready", server.port)
-    threading.Thread(target=serve, args=(server,), daemon=True).start()
+    threading.Thread(target=serve, args=(server,)).start()
     server.run()
 
 

@@ -58,6 +58,7 @@ def count_rows(path: Path) -> int:
 FILES = [
     Kind("sinks.video_file", "VideoFileSink", "VideoFileConfig", ".mp4", count_pictures),
     Kind("sinks.video_file", "VideoFileSink", "VideoFileConfig", ".mkv", count_pictures),
+    Kind("sinks.hls", "HlsSink", "HlsConfig", ".m3u8", count_pictures),
     Kind("sinks.jsonl", "JsonlSink", "JsonlConfig", ".jsonl", count_lines),
     Kind("sinks.csv_file", "CsvSink", "CsvConfig", ".csv", lambda path: count_lines(path) - 1),
     Kind("sinks.parquet_tracks", "ParquetSink", "ParquetConfig", ".parquet", count_rows),
@@ -220,6 +221,7 @@ def test_every_registered_sink_is_held_to_this_contract() -> None:
     # These need a screen and a server, or add to what is there: their own tests hold them to it.
     elsewhere = {"sinks.display:DisplaySink", "sinks.rtsp:RtspSink", "sinks.event_store:EventStoreSink"}
     elsewhere |= {"sinks.metrics:MetricsSink", "sinks.mqtt:MqttSink"}
+    elsewhere |= {"sinks.recorder:RecorderSink", "sinks.rtsp_serve:RtspServeSink"}
     assert {entry.stage for entry in registry.SINKS.values()} == held | elsewhere
 
 
