@@ -64,21 +64,30 @@ class AlertConfig:
     @field_validator("webhook")
     @classmethod
     def _is_http(cls, value: str | None) -> str | None:
-        if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+        if value is None:
+            return value
+        if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
             raise ValueError("wanted an address such as https://host/path")
+        # Such an address fails only when a message is sent, in words that show it whole.
+        if not value.isascii() or not value.isprintable() or " " in value:
+            raise ValueError("wanted an address in plain ASCII; write other characters as %XX")
         return value
 
     @field_validator("headers")
     @classmethod
     def _headers_are_secret(cls, headers: dict[str, str]) -> dict[str, str]:
-        for value in headers.values():
-            register_secret(value)
+        for name, value in headers.items():
+            register_secret(value.strip())
+            if not re.fullmatch(r"[\w-]+", name, re.ASCII) or not value.isascii() or not value.isprintable():
+                raise ValueError(f"wanted plain ASCII on one line, found something else in {name!r}")
         return headers
 
     @field_validator("command")
     @classmethod
     def _placeholders_are_known(cls, words: tuple[str, ...]) -> tuple[str, ...]:
         for word in words:
+            if "\0" in word:
+                raise ValueError("wanted words without the character 0")
             for name in re.findall(r"\{(\w+)\}", word):
                 if name not in PLACEHOLDERS:
                     raise ValueError(f"wanted one of {', '.join(PLACEHOLDERS)} in braces, not {name}")
@@ -268,7 +277,7 @@ def _jpeg(image: ImageArray) -> bytes:
     height, width = image.shape[:2]
     scale = PICTURE_SIDE_PX / max(height, width)
     if scale < 1:
-        size = (round(width * scale), round(height * scale))
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])
     return data.tobytes()

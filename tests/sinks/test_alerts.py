@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +24,7 @@ from pipeline.core.event import Event, EventKind, event_id
 from pipeline.core.frame import StreamInfo
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
+from pipeline.core.url import redact
 from sinks.alert_delivery import Delivery, DeliveryError, fill
 from sinks.alerts import AlertConfig, AlertsConfig, AlertSink, wall_time
 
@@ -291,6 +292,38 @@ def test_a_program_that_fails(
         told(sink_of({"command": command, "attempts": 1, "timeout_s": 0.5}), [make_result(events=(event(),))])
     assert said in caplog.text
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        {"webhook": "https://host/pa th"},
+        {"webhook": "https://host/päth"},
+        {"webhook": "https://host/path\n"},
+        {"webhook": "https://host/", "headers": {"Authorization": "Bearer token\n"}},
+        {"webhook": "https://host/", "headers": {"Authorization": "Bearer schlüssel"}},
+        {"webhook": "https://host/", "headers": {"X Token": "token"}},
+        {"command": ["/bin/true", "a\0b"]},
+    ],
+)
+def test_what_could_never_be_sent_is_refused_at_the_start(wish: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="wanted"):
+        AlertConfig(name="bell", **wish)
+
+
+def test_a_refused_header_is_not_shown() -> None:
+    with pytest.raises(ValueError, match="Authorization") as refused:
+        AlertConfig(name="bell", webhook="https://host/", headers={"Authorization": "Bearer c4n4ry-c4n4ry\n"})
+    assert "c4n4ry" not in redact(str(refused.value))
+
+
+def test_the_picture_of_a_very_long_frame(hook: Hook, make_result: Make) -> None:
+    image = np.zeros((2, 8000, 3), np.uint8)
+    result = make_result(events=(event(),))
+    told(sink_of({"webhook": hook.url, "picture": True}), [replace(result, frame=replace(result.frame, image=image))])
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(hook.bodies[0]["picture_jpeg"]), np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape == (1, 1280, 3)
 
 
 # -- spools -----------------------------------------------------------------------------------------------------------
