@@ -29,16 +29,23 @@ def run_facts(config: RunConfig) -> RunFacts:
     files = {SourceKind.VIDEO_FILE, SourceKind.IMAGES}
     found = expand_sources(config.sources)
     settings = config.model_dump(mode="json", include=_RESULT_KEYS)
-    text = redact(json.dumps(settings, sort_keys=True, ensure_ascii=False))
+    text = _plain(redact(json.dumps(settings, sort_keys=True, ensure_ascii=False)))
     clip_folder, clip_kinds = _clips(config)
     return RunFacts(
-        command=redact(shlex.join(sys.argv)),
+        command=_plain(redact(shlex.join(sys.argv))),
         config_digest=hashlib.blake2b(text.encode(), digest_size=8).hexdigest(),
-        addresses={a.source_id: str(Path(a.value).absolute()) if a.kind in files else redact(a.value) for a in found},
+        addresses={
+            a.source_id: _plain(str(Path(a.value).absolute()) if a.kind in files else redact(a.value)) for a in found
+        },
         videos=frozenset(a.source_id for a in found if a.kind is SourceKind.VIDEO_FILE),
         clip_folder=clip_folder,
         clip_kinds=clip_kinds,
     )
+
+
+def _plain(text: str) -> str:
+    """Bytes of a file's name that are no text are written out: no database takes them as they are."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _clips(config: RunConfig) -> tuple[str, frozenset[EventKind]]:

@@ -41,3 +41,16 @@ def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.videos == {"street"}
     assert found.command == "tracklight --source rtsp://***@host/1 -o 'a b.db'"
     assert "canary" not in repr(found)
+
+
+def test_names_that_are_no_text_can_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["a\udcff.mp4", "b\udcfe.mp4"]
+    for name in names:
+        Path(name).touch()
+    monkeypatch.setattr("sys.argv", ["tracklight", *names])
+    found = facts(sources=names)
+    texts = [found.command, *found.addresses.values()]
+    assert [text.encode().decode() for text in texts] == texts
+    assert sorted(found.addresses.values()) == [f"{tmp_path}/a\\udcff.mp4", f"{tmp_path}/b\\udcfe.mp4"]
+    assert facts(sources=names[:1]).config_digest != facts(sources=names[1:]).config_digest
