@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 from pipeline.records.schema import Cell
 from pipeline.records.snapshot_place import SNAPSHOTS, snapshot_folder, snapshot_path
 from pipeline.records.store import Store, utc_text
+
+logger = logging.getLogger(__name__)
 
 EVERY_S = 3600.0
 STEP = 500
@@ -107,8 +110,15 @@ def _count_beyond(store: Store, max_bytes: float) -> int:
 
 
 def _snapshot_bytes(store: Store) -> int:
-    folder = snapshot_folder(store.address)
-    return sum(path.stat().st_size for path in folder.glob("*.jpg")) if folder.is_dir() else 0
+    return sum(map(_bytes_of, snapshot_folder(store.address).glob("*.jpg")))
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        # Somebody else has deleted it meanwhile.
+        return 0
 
 
 def _delete(store: Store, condition: str, arguments: tuple[Cell, ...], n: int) -> int:
@@ -127,7 +137,10 @@ def _delete(store: Store, condition: str, arguments: tuple[Cell, ...], n: int) -
 def _remove(path: Path | None) -> None:
     """Pictures in a folder of snapshots, and nothing else that a record may name."""
     if path is not None and path.suffix == ".jpg" and path.resolve().parent.name.endswith(SNAPSHOTS):
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("%s: the picture of a deleted event stays: %s", path, error.strerror or error)
 
 
 def _delete_empty_runs(store: Store, bound: str) -> None:

@@ -121,6 +121,23 @@ def test_pictures_go_with_their_events(tmp_path: Path, makes: Any) -> None:
     assert precious.exists()
 
 
+def test_a_picture_that_cannot_be_deleted_is_told_and_keeps_nothing_else(
+    tmp_path: Path, makes: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, folder = tmp_path / "e.db", tmp_path / "e_snapshots"
+    # A folder of that name cannot be deleted as a file, not even by root.
+    (folder / "0.jpg").mkdir(parents=True)
+    (folder / "1.jpg").write_bytes(b"x")
+    (folder / "gone.jpg").symlink_to("nowhere")
+    with open_store(str(path), read_only=False) as store:
+        pictures = [f"e_snapshots/{name}" for name in ("0.jpg", "1.jpg")]
+        store.put([*makes.start(), *(makes.record(float(at), picture=name) for at, name in enumerate(pictures))])
+        assert Pruning(Limits(max_mb=0.001)).step(store) == 2
+        assert store.count(EventFilter(run="all")) == 0
+    assert "0.jpg: the picture of a deleted event stays" in caplog.text
+    assert not (folder / "1.jpg").exists()
+
+
 def test_hourly(tmp_path: Path, makes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(retention.time, "monotonic", lambda: now[0])
