@@ -24,7 +24,7 @@ class MetricsConfig:
     """Where the pages are."""
 
     url: str = Field(default="9464", description="PORT, as after metrics:; 0 = any that is free")
-    address: str = Field(default="127.0.0.1", description="network address to listen on; 0.0.0.0 = all")
+    host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 = all of this machine's")
     hang_s: float = Field(
         default=30.0, gt=0, description="/healthz fails when frames come and no result did for so long (s)"
     )
@@ -85,8 +85,8 @@ class MetricsSink:
 
     def _listen(self) -> None:
         pages = {"/metrics": self._figures, "/healthz": self._alive, "/readyz": self._ready}
-        self._server = ProbeServer(self._config.address, int(self._config.url), pages)
-        logger.info("metrics at http://%s:%d/metrics", self._config.address, self.port)
+        self._server = ProbeServer(self._config.host, int(self._config.url), pages)
+        logger.info("metrics at http://%s:%d/metrics", self._config.host, self.port)
 
     def _figures(self) -> Page:
         return Page(HTTPStatus.OK, CONTENT_TYPE, self._metrics.text())

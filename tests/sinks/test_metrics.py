@@ -323,7 +323,7 @@ def test_what_is_answered(
 
 
 def test_on_an_open_address_any_name_will_do(serve: Callable[..., MetricsSink]) -> None:
-    assert get(serve(Control(), address="0.0.0.0"), "/healthz", Host="tracklight:9464")[0] == 200
+    assert get(serve(Control(), host="0.0.0.0"), "/healthz", Host="tracklight:9464")[0] == 200
 
 
 def test_whoever_dawdles_is_cut_and_keeps_nobody_out(
