@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import time
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -90,9 +91,9 @@ class HlsSink:
         if self._info is None:
             path = self._config.path
             os.close(claim_output(path, exist_ok=self._config.exist_ok))
-            for left in path.parent.glob(f"{path.stem}-*"):
-                if left.suffix in (*_SEGMENT_SUFFIX.values(), ".tmp") or left.name == _init_name(path):
-                    left.unlink()
+            own = re.compile(rf"{re.escape(path.stem)}-(\d+\.(ts|m4s)|init\.mp4)(\.tmp)?")
+            for left in [file for file in path.parent.iterdir() if own.fullmatch(file.name)]:
+                left.unlink()
         self._info = info
 
     def write(self, result: FrameResult) -> None:

@@ -96,16 +96,18 @@ def test_what_a_killed_run_left_is_replaced_only_when_asked(tmp_path: Path, make
     write(first, make_result, range(100))
     first.close()
     left = {path.name for path in tmp_path.iterdir()}
-    (tmp_path / "live-notes.txt").write_text("mine")
+    others = {"live-notes.txt", "live-2-1795280498.ts", "live.b-1795280498.ts"}
+    for name in others:
+        (tmp_path / name).write_text("mine")
     with pytest.raises(SinkError, match="--exist-ok"):
         make_sink(tmp_path).open(make_info())
     assert left <= {path.name for path in tmp_path.iterdir()}
     second = make_sink(tmp_path, exist_ok=True)
     second.open(make_info())
-    assert {path.name for path in tmp_path.iterdir()} == {"live.m3u8", "live-notes.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"live.m3u8", *others}
     second.close()
     # No frame, no playlist.
-    assert {path.name for path in tmp_path.iterdir()} == {"live-notes.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == others
 
 
 def test_a_full_disk_is_waited_for(
