@@ -25,28 +25,36 @@ class _InterruptibleTime(threading.local):
     """What PyAV's container module sees as the module `time`; it uses nothing but `monotonic`. State per thread."""
 
     interrupted: threading.Event | None = None
+    deadline_s: float | None = None
     leaps: int = 0
 
     def monotonic(self) -> float:
-        if self.interrupted is None or not self.interrupted.is_set():
-            return time.monotonic()
+        now_s = time.monotonic()
+        is_late = self.deadline_s is not None and now_s > self.deadline_s
+        if not is_late and (self.interrupted is None or not self.interrupted.is_set()):
+            return now_s
         self.leaps += 1
-        return time.monotonic() + self.leaps * _LEAP_S
+        return now_s + self.leaps * _LEAP_S
 
 
 _time = _InterruptibleTime()
 
 
 @contextmanager
-def interruptible(interrupted: threading.Event) -> Iterator[None]:
+def interruptible(interrupted: threading.Event, limit_s: float | None = None) -> Iterator[None]:
     """Within this block, FFmpeg calls of this thread on containers with a time-out end soon once the event is set.
 
     They end as a time-out does: with an FFmpeg error.
+
+    Args:
+        interrupted: ends them.
+        limit_s: so does so much time within the block, over all calls together (s).
     """
     vars(av.container.core)["time"] = _time
-    before = _time.interrupted
+    before = _time.interrupted, _time.deadline_s
     _time.interrupted = interrupted
+    _time.deadline_s = None if limit_s is None else time.monotonic() + limit_s
     try:
         yield
     finally:
-        _time.interrupted = before
+        _time.interrupted, _time.deadline_s = before

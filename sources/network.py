@@ -35,6 +35,11 @@ _WHITELISTS = {
 }
 """Protocols that FFmpeg may use, by scheme without a final "s": a playlist must not lead to a file of this machine."""
 
+RTSP_OPEN_TIMEOUT_S, RTSP_READ_TIMEOUT_S = 4.0, 2.5
+"""A camera streams all the time, so silence is a break. Reading twice: after lost bytes FFmpeg may wait for the end of
+a packet that there never was, twice in a row. With waits of at most 4 s a camera is live again 5 s after it is back."""
+TIMEOUT_S = 10.0
+"""Others send their pictures in parcels."""
 HLS_READ_TIMEOUT_S = 30.0
 """A live playlist gives nothing for a whole segment (often 6 to 10 s), then several seconds at once."""
 
@@ -62,9 +67,14 @@ class NetworkConfig:
     live: bool | None = Field(
         default=None, description="take it for live (newest frame, nothing waits) or recorded; null = find out"
     )
-    open_timeout_s: float = Field(default=10.0, gt=0, description="limit of each opening phase (s)")
-    read_timeout_s: float = Field(
-        default=10.0, gt=0, description="a stream that gives nothing for so long has failed (s); HLS: at least 30 s"
+    open_timeout_s: float | None = Field(
+        default=None, gt=0, description="limit of connecting (s); null = 4 s for RTSP, 10 s for others"
+    )
+    read_timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="a stream that gives nothing for so long has failed (s); null = 2.5 s for RTSP, 10 s for others; "
+        "HLS: at least 30 s",
     )
     hw_decode: HwDecode = Field(default="none", description="hardware decoder: none, auto, or its name")
     threads: int = Field(default=0, ge=0, description="decoder threads; 0 = by the cores there are")
@@ -112,7 +122,9 @@ class NetworkSource:
         return dict(self._counters)
 
     def open(self) -> StreamInfo:
-        """Connect and decode the first frame. Takes at most three times the open time-out, and a name look-up.
+        """Connect and decode the first frame.
+
+        Takes at most the open and read time-outs (a key frame that is late is waited for) and a name look-up.
 
         RTSP over UDP that brings nothing is tried over TCP.
 
@@ -139,15 +151,15 @@ class NetworkSource:
     def _connect(self) -> StreamInfo:
         begun_s = time.monotonic()
         try:
-            with interruptible(self._interrupted):
+            with interruptible(self._interrupted, self._open_timeout_s):
                 container = open_with_hardware(
                     self._config.url.reveal(), self._open_options(), self._config.hw_decode, self._shown
                 )
         except OpenFailure as failure:
             if self._interrupted.is_set():
                 raise SourceError(f"{self._shown}: was interrupted while opening") from failure
-            timed_out = time.monotonic() - begun_s >= self._config.open_timeout_s
-            raise opening_failed(self._config.url, failure, timed_out, self._config.open_timeout_s) from failure
+            timed_out = time.monotonic() - begun_s >= self._open_timeout_s
+            raise opening_failed(self._config.url, failure, timed_out, self._open_timeout_s) from failure
         self._is_live = self._decide_live(container)
         self._decoder = VideoDecoder(
             container,
@@ -229,8 +241,14 @@ class NetworkSource:
         return self._config.url.scheme in ("rtsp", "rtsps")
 
     @property
+    def _open_timeout_s(self) -> float:
+        by_default = RTSP_OPEN_TIMEOUT_S if self._is_rtsp else TIMEOUT_S
+        return self._transport.limit_s(self._config.open_timeout_s or by_default)
+
+    @property
     def _read_timeout_s(self) -> float:
-        given = self._transport.limit_s(self._config.read_timeout_s)
+        by_default = RTSP_READ_TIMEOUT_S if self._is_rtsp else TIMEOUT_S
+        given = self._transport.limit_s(self._config.read_timeout_s or by_default)
         is_playlist = ".m3u8" in self._config.url.reveal().lower()
         return max(given, HLS_READ_TIMEOUT_S) if is_playlist else given
 
@@ -249,7 +267,7 @@ class NetworkSource:
             options |= {"probesize": "1000000", "analyzeduration": "1000000", "fflags": "nobuffer"}
         return OpenOptions(
             options=tuple(options.items()),
-            open_timeout_s=self._transport.limit_s(self._config.open_timeout_s),
+            open_timeout_s=self._open_timeout_s,
             read_timeout_s=self._read_timeout_s,
         )
 

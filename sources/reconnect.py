@@ -88,6 +88,7 @@ class ReconnectingSource:
         self._denials = 0
         self._was_live = False
         self._index = 0
+        self._since_ns = clock.now_ns()
         self._last: Frame | None = None
         self._pts_shift_s: float | None = 0.0
         self._past: dict[str, int] = {}
@@ -149,6 +150,7 @@ class ReconnectingSource:
             if frame is None:
                 return None
             self._failures = self._denials = 0
+            self._since_ns = self._clock.now_ns()
             return self._renumber(frame)
         return None
 
@@ -171,6 +173,7 @@ class ReconnectingSource:
             if self._failures and not self._back_off():
                 return None
             self._state = SourceState.CONNECTING
+            self._since_ns = self._clock.now_ns()
             inner = self._make_source()
             with self._lock:
                 self._inner = inner
@@ -209,19 +212,26 @@ class ReconnectingSource:
         log.warning("%s: %s; trying again", self._source_id, error)
 
     def _back_off(self) -> bool:
+        """Wait until the next attempt may begin; False once interrupted.
+
+        Waits count from the last sign of life or the start of the last attempt: where that hung until its time-out, the
+        wait is over.
+        """
         self._state = SourceState.BACKING_OFF
         doublings = min(self._failures - 1, 30)
         delay_s = min(self._config.first_delay_s * 2**doublings, self._config.max_delay_s)
         if self._denials >= QUICK_DENIALS:
             delay_s = max(delay_s, self._config.denied_delay_s)
         delay_s *= 1 - self._config.jitter * self._rng.random()
-        return self._clock.wait_until(self._clock.now_ns() + round(delay_s * 1e9), self._interrupted)
+        return self._clock.wait_until(self._since_ns + round(delay_s * 1e9), self._interrupted)
 
     def _renumber(self, frame: Frame) -> Frame:
         if self._pts_shift_s is None:
             self._pts_shift_s = self._shift_over_break(frame)
         pts_s = None if frame.pts_s is None else frame.pts_s + self._pts_shift_s
-        renumbered = replace(frame, source_id=self._source_id, index=self._index, pts_s=pts_s)
+        renumbered = replace(
+            frame, source_id=self._source_id, index=self._index, pts_s=pts_s, n_breaks=self._reconnects
+        )
         self._index += 1
         self._last = renumbered
         return renumbered

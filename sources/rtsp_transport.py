@@ -10,7 +10,7 @@ log = logging.getLogger(__name__)
 Transport = Literal["tcp", "udp"]
 
 UDP_TRIAL_S = 3.0
-"""A stream over UDP that gives nothing for so long is held to be kept out by a firewall, unless it gave a frame before."""
+"""A stream over UDP that gives nothing for so long is held to be kept out by a firewall, unless it gave some before."""
 
 
 class RtspTransport:

@@ -255,6 +255,7 @@ def build_run(
             max_frames=config.max_frames,
             fail_fast=config.runtime.fail_fast,
             keep_open=config.runtime.keep_open,
+            new_ids_after_s=config.runtime.new_ids_after_s,
         )
         runner = Runner(sources, used, factory, [*sinks, *extra_sinks], settings, clock, analysts)
         kept = (output for output in outputs if output.is_file or output.kind == "event_store")

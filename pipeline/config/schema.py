@@ -32,6 +32,9 @@ class RuntimeSettings(BaseModel):
     keep_open: bool = Field(
         default=False, description="go on without sources: more may be added from the dashboard; Ctrl-C ends the run"
     )
+    new_ids_after_s: float = Field(
+        default=1.0, ge=0, description="a live source that broke and came back after longer than this gets new ids (s)"
+    )
     realtime: bool = Field(
         default=False, description="play recorded sources at their own rate, dropping what comes too late"
     )

@@ -64,6 +64,7 @@ class Frame:
         pts_s: media time in seconds, or None where the source has none.
         captured_ns: monotonic clock, nanoseconds; see `clock`.
         clock: how good `captured_ns` is.
+        n_breaks: how often the source broke and came back before this frame.
     """
 
     source_id: str
@@ -72,6 +73,7 @@ class Frame:
     pts_s: float | None
     captured_ns: int
     clock: CaptureClock
+    n_breaks: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "image", read_only("Frame.image", self.image, np.uint8, (None, None, 3)))

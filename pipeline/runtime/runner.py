@@ -46,6 +46,7 @@ class RunnerSettings:
         max_frames: frames read from each source, or None for all.
         fail_fast: the first source that fails ends the run, instead of ending alone.
         keep_open: the run goes on without sources, for more may be added; only `stop` or a failure ends it.
+        new_ids_after_s: a source that broke and came back after longer than this gets new ids.
     """
 
     max_batch: int = 1
@@ -58,6 +59,7 @@ class RunnerSettings:
     max_frames: int | None = None
     fail_fast: bool = False
     keep_open: bool = False
+    new_ids_after_s: float = 1.0
 
 
 class Runner:
@@ -116,7 +118,12 @@ class Runner:
             on_error=self._stage_failed,
         )
         self._tracking = TrackStage(
-            tracker_factory, analyst_factory, lambda name: self.infos[name], self._clock, self.statistics
+            tracker_factory,
+            analyst_factory,
+            lambda name: self.infos[name],
+            self._clock,
+            self.statistics,
+            self._settings.new_ids_after_s,
         )
         self._wiring = IntakeWiring(
             self._batcher,

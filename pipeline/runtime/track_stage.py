@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pipeline.core.event import Event
-from pipeline.core.frame import StreamInfo
+from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.protocols import Analyst, Clock, Tracker
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing, Scene
@@ -17,6 +18,15 @@ TrackerFactory = Callable[[StreamInfo], Tracker]
 AnalystFactory = Callable[[StreamInfo], Analyst | None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is remembered of a source's last frame."""
+
+    n_breaks: int
+    captured_ns: int
+    shape_hw: tuple[int, int]
+
+
 class TrackStage:
     """Turns detected frames into results. Called by one thread.
 
@@ -26,6 +36,8 @@ class TrackStage:
         info_of: what a source said of itself.
         clock: clock of the stamps.
         statistics: gets the durations of `track` and `analyse`.
+        new_ids_after_s: a source that broke and came back after longer than this gets new ids (s): other people may
+            stand there now.
     """
 
     def __init__(
@@ -35,6 +47,7 @@ class TrackStage:
         info_of: Callable[[str], StreamInfo],
         clock: Clock,
         statistics: RunStatistics,
+        new_ids_after_s: float = 1.0,
     ) -> None:
         self._tracker_factory = tracker_factory
         self._analyst_factory = analyst_factory
@@ -45,6 +58,8 @@ class TrackStage:
         self._analysts: dict[str, Analyst | None] = {}
         self._next_index: dict[str, int] = {}
         self._ended: set[str] = set()
+        self._new_ids_after_s = new_ids_after_s
+        self._before: dict[str, _Seen] = {}
 
     def result(self, item: DetectedFrame) -> FrameResult:
         """The frame with its tracks and what happened at it."""
@@ -70,14 +85,28 @@ class TrackStage:
             name = item.frame.source_id
             if name not in self._trackers:
                 self._trackers[name] = self._tracker_factory(self._info_of(name))
-            if name in self._ended:
-                self._ended.remove(name)
+            if self._is_another_scene(item.frame):
                 self._trackers[name].reset()
             began_ns = self._clock.now_ns()
             tracks = self._trackers[name].update(item.detections, item.frame.index, item.frame.pts_s)
             self._statistics.stage("track").add(self._clock.now_ns() - began_ns)
         item.timeline.stamp("track_end", self._clock.now_ns())
         return tracks
+
+    def _is_another_scene(self, frame: Frame) -> bool:
+        """Whether what was tracked before this frame says nothing about it."""
+        name = frame.source_id
+        now = _Seen(frame.n_breaks, frame.captured_ns, frame.shape_hw)
+        before = self._before.get(name, now)
+        self._before[name] = now
+        if name in self._ended:
+            self._ended.remove(name)
+            return True
+        # Boxes of another picture size are in other pixels.
+        if before.shape_hw != now.shape_hw:
+            return True
+        gap_s = (now.captured_ns - before.captured_ns) / 1e9
+        return before.n_breaks != now.n_breaks and gap_s > self._new_ids_after_s
 
     def _analyse(self, item: DetectedFrame, tracks: Tracks) -> tuple[tuple[Event, ...], Scene | None]:
         if self._analyst_factory is None:
