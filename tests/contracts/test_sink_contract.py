@@ -65,7 +65,11 @@ FILES = [
     Kind("sinks.mot_txt", "MotTextSink", "MotTextConfig", ".txt", count_lines),
     Kind("sinks.coco_json", "CocoJsonSink", "CocoJsonConfig", ".json", lambda path: len(json.loads(path.read_text()))),
 ]
-ALL = [*FILES, Kind("sinks.null", "NullSink", "NullConfig", "", lambda path: 0)]
+ALL = [
+    *FILES,
+    Kind("sinks.null", "NullSink", "NullConfig", "", lambda path: 0),
+    Kind("sinks.dashboard.sink", "DashboardSink", "DashboardConfig", "", lambda path: 0),
+]
 
 
 def name_of(kind: Kind) -> str:

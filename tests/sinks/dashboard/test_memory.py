@@ -77,8 +77,13 @@ def test_a_crowd_in_view_keeps_its_pictures(
     make_result: Callable[..., FrameResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More objects at once than are kept otherwise: none is let go and made anew with every frame."""
-    made: list[bytes] = []
-    monkeypatch.setattr("sinks.dashboard.recent_tracks.thumbnail", lambda image, box: made.append(b"x") or b"x")
+    made: list[object] = []
+
+    def make(image: object, box: object) -> bytes:
+        made.append(box)
+        return b"picture"
+
+    monkeypatch.setattr("sinks.dashboard.recent_tracks.thumbnail", make)
     tracks, count = RecentTracks(("person",)), MOST_TRACKS + 20
     for index in range(100):
         tracks.take(make_result(index, boxes=[(1, 1, 20, 30)] * count), index)

@@ -171,7 +171,7 @@ def test_the_budget_of_work_is_kept(make_result: Callable[..., FrameResult], mon
         for _ in range(3):
             room.write()
             after = wait(room.ask(size=LARGE, after=after)).number
-        assert 3 * 0.095 <= time.monotonic() - began_s
+        assert time.monotonic() - began_s >= 3 * 0.095
     finally:
         room.views.close()
 
