@@ -266,10 +266,9 @@ cdef class Ways:
 
 
 cdef class Cells:
-    cdef readonly object presence, moved_px, moved_s
-    cdef object presence_array
+    cdef readonly object presence, presence_s, moved_px, moved_s
     cdef float[:, ::1] presence_
-    cdef double[::1] presence_s, moved_s_
+    cdef double[::1] presence_s_, moved_s_
     cdef double[:, ::1] moved_px_
     cdef Steps steps
     cdef long long columns, rows
@@ -278,7 +277,7 @@ cdef class Cells:
     def __init__(self, long long columns):
         self.columns = columns
         self.steps = Steps()
-        self.presence_array, self.moved_px, self.moved_s = np.zeros(0), np.zeros((0, 2)), np.zeros(0)
+        self.presence_s, self.moved_px, self.moved_s = np.zeros(0), np.zeros((0, 2)), np.zeros(0)
 
     def place(self, long long rows, double cell_px, factors):
         self.steps.scale(factors)
@@ -286,10 +285,10 @@ cdef class Cells:
         moved_px = self.moved_px
         moved_px *= factors
         n = rows * self.columns
-        self.presence_s = self.presence_array = grown(self.presence_array[:n], n)
+        self.presence_s_ = self.presence_s = grown(self.presence_s[:n], n)
         self.moved_px_ = self.moved_px = grown(moved_px[:n], n)
         self.moved_s_ = self.moved_s = grown(self.moved_s[:n], n)
-        self.presence_ = self.presence = self.presence_array.reshape(-1, self.columns).astype(np.float32)
+        self.presence_ = self.presence = self.presence_s.reshape(-1, self.columns).astype(np.float32)
 
     cdef inline long long of(self, double x, double y) noexcept:
         cdef long long column = min(max(<long long>(x / self.cell_px), 0), self.columns - 1)
@@ -317,8 +316,8 @@ cdef class Cells:
             counts = n_classes < 0 or counted[class_id[i] if class_id[i] < n_classes else n_classes]
             if counts:
                 cell = self.of(x, y)
-                self.presence_s[cell] += passed_s
-                self.presence_[cell // self.columns, cell % self.columns] = <float>self.presence_s[cell]
+                self.presence_s_[cell] += passed_s
+                self.presence_[cell // self.columns, cell % self.columns] = <float>self.presence_s_[cell]
             if not steps.is_taken(slot, x, y, self.cell_px / 2):
                 continue
             took_s = time_s - steps.from_s[slot]

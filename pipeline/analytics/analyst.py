@@ -16,6 +16,7 @@ from pipeline.analytics.objects import ObjectTable
 from pipeline.analytics.rule_clock import RuleClock
 from pipeline.analytics.view import Rule, View
 from pipeline.analytics.zones import Zones
+from pipeline.core.arrays import BoolArray, IntArray
 from pipeline.core.event import Event
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.scene import Closing, Scene, SceneLayout
@@ -59,6 +60,9 @@ class RuleAnalyst:
         self._shape_hw: tuple[int, int] | None = None
         self._layout: SceneLayout | None = None
         self._view: View | None = None
+        self._counts: tuple[IntArray, IntArray, BoolArray] | None = None
+        self._n_by_class: dict[int, int] = {}
+        self._n_objects: dict[str, int] = {}
         self._noted_s = -np.inf
         self._noted: dict[int, str] = {}
 
@@ -71,10 +75,13 @@ class RuleAnalyst:
         if self._layout is None or frame.shape_hw != self._shape_hw:
             self._layout = self._place(frame.shape_hw)
         view = self._view = self._objects.see(frame, tracks, self._clock.time_s(frame))
-        events = tuple(event for rule in self._rules for event in rule.update(view))
+        found: list[Event] = []
+        for rule in self._rules:
+            found += rule.update(view)
+        events = tuple(found)
         if self._heatmap is not None:
             self._heatmap.update(view)
-        return events, self._scene(self._layout, view)
+        return events, self._scene(self._layout, view, events)
 
     def finish(self) -> Closing:
         """The source has ended: end what goes on."""
@@ -87,7 +94,7 @@ class RuleAnalyst:
             view.time_s,
             view.captured_ns,
             events,
-            self._scene(self._layout, view),
+            self._scene(self._layout, view, events),
             None if self._heatmap is None else self._heatmap.result(),
             self._zones.summary(),
         )
@@ -108,19 +115,30 @@ class RuleAnalyst:
             self._zones.polygons_px,
         )
 
-    def _scene(self, layout: SceneLayout, view: View) -> Scene:
+    def _scene(self, layout: SceneLayout, view: View, events: tuple[Event, ...]) -> Scene:
+        before = self._counts
+        if before is None or events:
+            # Nothing but occupancy changes without an event.
+            before = self._counts = (
+                self._lines.crossings.copy(),
+                self._zones.visits,
+                self._zones.alarms | self._motion.alarms,
+            )
+        crossings, visits, alarms = before
+        if self._n_by_class != self._objects.n_by_class:
+            self._n_by_class, self._n_objects = self._objects.n_by_class.copy(), self._named_counts()
         return Scene(
             layout,
-            self._lines.crossings.copy(),
+            crossings,
             self._zones.occupancy,
-            self._zones.visits,
-            self._zones.alarms | self._motion.alarms,
-            self._n_objects(),
+            visits,
+            alarms,
+            self._n_objects,
             None if self._heatmap is None else self._heatmap.presence,
             self._notes(view),
         )
 
-    def _n_objects(self) -> dict[str, int]:
+    def _named_counts(self) -> dict[str, int]:
         """Unique objects so far, by class name."""
         names, n_by_class = self._class_names, self._objects.n_by_class
         return {names[i] if 0 <= i < len(names) else f"class {i}": n for i, n in sorted(n_by_class.items()) if n}

@@ -20,6 +20,8 @@ class Cells:
 
     Attributes:
         presence: float32 (rows, columns): seconds by cell. It goes on changing.
+        presence_s: float64 (rows x columns,): the same. In float32, weeks of presence would not grow by one frame's time
+            any more.
         moved_px: float64 (rows x columns, 2): sum of all steps through a cell, x, y (px).
         moved_s: float64 (rows x columns,): time that they took (s).
     """
@@ -30,8 +32,7 @@ class Cells:
         self._cell_px = 1.0
         self._passed_s = 0.0
         self.presence: FloatArray = np.zeros((0, columns), np.float32)
-        # In float32, weeks of presence would not grow by one frame's time any more.
-        self._presence_s = np.zeros(0)
+        self.presence_s = np.zeros(0)
         self.moved_px = np.zeros((0, 2))
         self.moved_s = np.zeros(0)
 
@@ -47,12 +48,12 @@ class Cells:
         self.moved_px *= factors
         self._cell_px = cell_px
         n = rows * self._columns
-        for name in ("_presence_s", "moved_px", "moved_s"):
+        for name in ("presence_s", "moved_px", "moved_s"):
             before = getattr(self, name)
             after = np.zeros((n, *before.shape[1:]))
             after[: len(before)] = before[:n]
             setattr(self, name, after)
-        self.presence = self._presence_s.reshape(-1, self._columns).astype(np.float32)
+        self.presence = self.presence_s.reshape(-1, self._columns).astype(np.float32)
 
     def update(self, view: View, classes: BoolArray | None) -> None:
         """Take the next frame.
@@ -71,8 +72,8 @@ class Cells:
         self._flow(view, moved[counts[moved]])
         self._steps.end(view, moved)
         cells = self._of(view.anchor[counts])
-        np.add.at(self._presence_s, cells, passed_s)
-        self.presence.reshape(-1)[cells] = self._presence_s[cells]
+        np.add.at(self.presence_s, cells, passed_s)
+        self.presence.reshape(-1)[cells] = self.presence_s[cells]
 
     def _flow(self, view: View, rows: IntArray) -> None:
         slots = view.slot[rows]

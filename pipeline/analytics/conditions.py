@@ -61,4 +61,5 @@ class Conditions:
         here = inside[:, None]
         on &= here
         off |= ~here
-        return on.reshape(len(on), -1), off.reshape(len(on), -1)
+        flat = len(speed), N_KINDS * inside.shape[1]
+        return on.reshape(flat), off.reshape(flat)

@@ -77,7 +77,7 @@ def test_weeks_of_presence_still_grow() -> None:
     """In float32 alone 1e6 s + 0.03 s is 1e6 s."""
     film = Film()
     film.step(0, [[100, 200]])
-    film.grid._presence_s[:] = 1e6
+    film.grid._cells.presence_s[:] = 1e6
     for i in range(1, 301):
         film.step(i / 30, [[100, 200]])
     assert film.grid.presence.max() == pytest.approx(1e6 + 10, abs=0.1)
