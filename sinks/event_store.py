@@ -21,7 +21,7 @@ from pipeline.core.result import FrameResult
 from pipeline.core.run_facts import RunFacts
 from pipeline.core.scene import Closing
 from pipeline.records.address import parse_store_address
-from pipeline.records.making import closing_records, event_record, utc_of_ns
+from pipeline.records.making import closing_records, event_record, layout_records, utc_of_ns
 from pipeline.records.process import this_process
 from pipeline.records.resume import take_over, unfinished_run
 from pipeline.records.retention import Limits, Retention
@@ -139,6 +139,10 @@ class EventStoreSink:
         source = self._sources[result.frame.source_id]
         source.see(result.frame)
         writer.put_source(source.row)
+        if result.scene is not None and not source.has_layout:
+            source.has_layout = True
+            for record in layout_records(writer.run_id, result.frame.source_id, result.scene.layout):
+                writer.put(record)
         for event in result.events:
             self._hand(writer, source, event, result.frame)
 
@@ -235,6 +239,7 @@ class _Source:
         self.row = row
         self.pictures: dict[str, str] = {}
         """By id of an event that goes on, so that its end does not lose it."""
+        self.has_layout = False
         self._recorded_at = recorded_at
         self._is_video = is_video
         self._wall_minus_clock_ns = time.time_ns() - time.monotonic_ns()

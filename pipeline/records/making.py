@@ -10,10 +10,15 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from pipeline.core.event import Event
-from pipeline.core.scene import Closing
+from pipeline.core.scene import Closing, SceneLayout
 from pipeline.records.rows import StoredRun, StoredSource
 from pipeline.records.schema import EVENTS, HEATMAPS, RUNS, SOURCES, SUMMARIES, Cell, Record
 from pipeline.records.store import utc_text
+
+CROSSINGS = ("crossings_in", "crossings_out")
+"""Summaries of a line: crossings in and out."""
+VISITS = "visits"
+"""Summary of a zone: visits begun."""
 
 
 def run_record(run: StoredRun) -> Record:
@@ -62,6 +67,13 @@ def event_record(run_id: str, event: Event, start_utc: datetime | None, snapshot
     return Record(EVENTS, row)
 
 
+def layout_records(run_id: str, source_id: str, layout: SceneLayout) -> Iterator[Record]:
+    """Zeros for each line and zone of a source that begins: what nobody crosses or visits is known as well."""
+    names = [(line, name) for line in layout.line_names for name in CROSSINGS]
+    for rule, name in [*names, *((zone, VISITS) for zone in layout.zone_names)]:
+        yield Record(SUMMARIES, (run_id, source_id, rule, name, 0.0))
+
+
 def closing_records(run_id: str, closing: Closing) -> Iterator[Record]:
     """Heatmap and summaries of a source that has ended; its events come as events."""
     if closing.heatmap is not None:
@@ -69,6 +81,10 @@ def closing_records(run_id: str, closing: Closing) -> Iterator[Record]:
         n_rows, n_cols = heat.presence_s.shape
         arrays = (np.ascontiguousarray(array, "<f4").tobytes() for array in (heat.presence_s, heat.flow_px_s))
         yield Record(HEATMAPS, (run_id, closing.source_id, float(heat.cell_px), n_rows, n_cols, *arrays))
+    if closing.scene is not None:
+        for line, counts in zip(closing.scene.layout.line_names, closing.scene.crossings.tolist(), strict=True):
+            for name, n in zip(CROSSINGS, counts, strict=True):
+                yield Record(SUMMARIES, (run_id, closing.source_id, line, name, float(n)))
     for rule, numbers in closing.summary.items():
         for name, value in numbers.items():
             yield Record(SUMMARIES, (run_id, closing.source_id, rule, name, float(value)))

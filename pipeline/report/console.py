@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.report.html_tables import section_names
-from pipeline.report.numbers import INCIDENTS, ReportNumbers, SourceNumbers, by_class, total
+from pipeline.report.numbers import INCIDENTS, NO_CLASS, ReportNumbers, SourceNumbers, by_class, total
 from pipeline.report.wording import KINDS, length_text, step_text, time_text
 
 _MOST_SPANS = 48
@@ -49,7 +49,7 @@ def _print_lines(source: SourceNumbers, console: Console) -> None:
     rows = [
         (line.name, name, *(str(by_class(counts).get(name, 0)) for counts in line.counts), *line.labels)
         for line in source.lines
-        for name in dict.fromkeys([*line.counts[0], *line.counts[1]])
+        for name in dict.fromkeys([*line.counts[0], *line.counts[1]]) or (NO_CLASS,)
     ]
     if rows:
         _print(console, ("line", "class", "in", "out", "in is", "out is"), rows)
@@ -77,10 +77,10 @@ def _print_spans(source: SourceNumbers, report: ReportNumbers, console: Console)
     columns: list[tuple[str, list[str]]] = []
     if source.objects:
         columns.append(("objects", list(map(str, _sums(list(source.objects.values()))))))
-    for line in source.lines:
+    for line in (line for line in source.lines if any(line.totals)):
         into, out = (_sums(list(counts.values())) or [0] * len(source.spans) for counts in line.counts)
         columns.append((f"{line.name} in/out", [f"{a}/{b}" for a, b in zip(into, out, strict=True)]))
-    for place in source.zones:
+    for place in (place for place in source.zones if total(place.visits)):
         columns.append((f"{place.name} visits", list(map(str, _sums(list(place.visits.values()))))))
     if source.incidents:
         columns.append(("incidents", list(map(str, _sums(list(source.incidents.values()))))))

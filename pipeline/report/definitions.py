@@ -16,7 +16,7 @@ TEXTS = (
         "Crossings",
         "One each time an object changes from one side of a line to the other; who turns round on the line does not "
         "cross it. In is from the left to the right of someone who stands at the line's first point and looks at its "
-        "second. A line that nobody crossed is not listed.",
+        "second.",
     ),
     (
         "Visits and dwell",

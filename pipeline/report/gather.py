@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pipeline.core.event import EventKind
 from pipeline.core.scene import Heatmap
 from pipeline.records.buckets import zone_name
+from pipeline.records.making import CROSSINGS, VISITS
 from pipeline.records.rows import EventFilter, StoredEvent
 from pipeline.records.store import Store
 from pipeline.report.numbers import ReportNumbers
@@ -65,6 +66,14 @@ def gather(store: Store, options: ReportOptions, made: datetime) -> ReportNumber
     for event in _earlier_visits(store, wanted):
         if (tally := by_source.get((event.run_id, event.source_id))) is not None:
             tally.add_earlier_visit(event)
+    for summary in store.summaries(wanted.run):
+        tally = by_source.get((summary.run_id, summary.source_id))
+        if tally is None or (wanted.rules and summary.rule not in wanted.rules):
+            continue
+        if summary.name in CROSSINGS and (not wanted.kinds or EventKind.CROSSING in wanted.kinds):
+            tally.expect_line(summary.rule)
+        elif summary.name == VISITS and (not wanted.kinds or EventKind.VISIT in wanted.kinds):
+            tally.expect_zone(summary.rule)
     runs, heatmaps = store.runs(), _heatmaps(store, wanted.run)
     return ReportNumbers(
         str(store.address),

@@ -15,7 +15,16 @@ from pipeline.core.scene import Heatmap
 from pipeline.records.address import StoreAddress
 from pipeline.report.html_tables import headline_cards, table
 from pipeline.report.markup import Markup, tag
-from pipeline.report.numbers import Counts, DwellNumbers, LineNumbers, SourceNumbers, ZoneNumbers, by_class, total
+from pipeline.report.numbers import (
+    NO_CLASS,
+    Counts,
+    DwellNumbers,
+    LineNumbers,
+    SourceNumbers,
+    ZoneNumbers,
+    by_class,
+    total,
+)
 from pipeline.report.pictures import heatmap_picture, scene_picture
 from pipeline.report.plots import Axis, Bars, Series, bar_plot, legend
 from pipeline.report.time_axis import time_axis
@@ -70,7 +79,7 @@ def source_section(source: SourceNumbers, name: str, number: int, context: PageC
     numbers = headline_cards(source.headline, [source], f"source-{number}-headline")
     notes = [
         tag("p", f"The {_MOST_PLOTS} busiest of {len(rules)} {what} have plots; all are in the tables.", class_="note")
-        for what, rules in (("lines", source.lines), ("zones", source.zones))
+        for what, rules in (("lines", _busy_lines(source)), ("zones", _busy_zones(source)))
         if len(rules) > _MOST_PLOTS
     ]
     if source.asked_step_s:
@@ -121,9 +130,10 @@ def _panels(source: SourceNumbers, context: PageContext, *, with_scene: bool) ->
         scene = scene_picture(source, context.address) if with_scene else None
         panels.append(_heatmap_panel(source.heatmap, source.size_px, scene))
     panels += [
-        _line_panel(line, per, axis, context.colors) for line in _busiest(source.lines, lambda line: sum(line.totals))
+        _line_panel(line, per, axis, context.colors)
+        for line in _busiest(_busy_lines(source), lambda line: sum(line.totals))
     ]
-    for zone in _busiest(source.zones, lambda zone: total(zone.visits)):
+    for zone in _busiest(_busy_zones(source), lambda zone: total(zone.visits)):
         # Side by side; what lies between them moves into the gaps.
         panels.append(_occupancy_panel(zone, per, axis))
         if zone.dwell is not None:
@@ -138,6 +148,16 @@ def _panels(source: SourceNumbers, context: PageContext, *, with_scene: bool) ->
         body = table(("incident", "rule", "number", "in all"), rows, texts=2)
         panels.append(tag("div", tag("h3", "Incidents"), tag("div", body, class_="scroll"), class_="panel"))
     return panels
+
+
+def _busy_lines(source: SourceNumbers) -> list[LineNumbers]:
+    """Those that somebody crossed."""
+    return [line for line in source.lines if any(line.totals)]
+
+
+def _busy_zones(source: SourceNumbers) -> list[ZoneNumbers]:
+    """Those that somebody was in."""
+    return [zone for zone in source.zones if zone.occupancy_max]
 
 
 def _busiest(rules: Sequence[_Rule], busy: Callable[[_Rule], int]) -> list[_Rule]:
@@ -222,7 +242,7 @@ def _heatmap_panel(heatmap: Heatmap, size_px: tuple[int, int], scene: ImageArray
 def _line_table(lines: Sequence[LineNumbers]) -> Markup:
     rows = []
     for line in lines:
-        for name in dict.fromkeys([*line.counts[0], *line.counts[1]]):
+        for name in dict.fromkeys([*line.counts[0], *line.counts[1]]) or (NO_CLASS,):
             numbers = [by_class(counts).get(name, 0) for counts in line.counts]
             rows.append((line.name, name, *map(number_text, numbers), number_text(sum(numbers))))
     body = table(("line", "class", "in", "out", "both"), rows, texts=2)

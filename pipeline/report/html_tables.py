@@ -37,7 +37,8 @@ def headline_cards(headline: Mapping[str, int], sources: Sequence[SourceNumbers]
     if objects or not (lines or zones):
         cards.append(_card("objects", headline["objects"], "unique objects", _most_frequent(objects)))
     if lines:
-        labels = {line.labels for source in sources for line in source.lines}
+        # The words of a line that nobody crossed are not known.
+        labels = {line.labels for source in sources for line in source.lines if any(line.totals)}
         names = labels.pop() if len(labels) == 1 else DIRECTIONS
         for side, label in zip(DIRECTIONS, names, strict=True):
             key = f"crossings_{side}"

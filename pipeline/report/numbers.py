@@ -22,6 +22,8 @@ INCIDENTS = (
 )
 """Kinds that somebody asked to be told of, as opposed to what is merely counted."""
 DIRECTIONS = ("in", "out")
+NO_CLASS = "—"
+"""Of events of no single object."""
 
 Counts = Mapping[str, tuple[int, ...]]
 """By class: one number for each span of time."""

@@ -17,6 +17,7 @@ from pipeline.records.buckets import Bucket
 from pipeline.records.rows import StoredEvent, StoredRun
 from pipeline.report.numbers import (
     DIRECTIONS,
+    NO_CLASS,
     Counts,
     DwellNumbers,
     KindNumbers,
@@ -28,8 +29,6 @@ from pipeline.report.numbers import (
 from pipeline.report.occupancy import clipped, most_by_span, seconds_by_span
 from pipeline.report.sections import Section, timescale
 
-NO_CLASS = "—"
-"""Of events of no single object."""
 _BARS = 12
 """Intervals of a histogram of dwell, at most."""
 _ROUND = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -104,11 +103,20 @@ class Tally:
         zone = self._zones.setdefault(event.rule, _Zone())
         self._stay(zone, event, *self._section.interval(event))
 
+    def expect_line(self, name: str) -> None:
+        """There is a line of that name, though nobody may have crossed it."""
+        self._lines.setdefault(name, (_times(), _times()))
+        self._labels.setdefault(name, list(DIRECTIONS))
+
+    def expect_zone(self, name: str) -> None:
+        """There is a zone of that name, though nobody may have come."""
+        self._zones.setdefault(name, _Zone())
+
     def _cross(self, event: StoredEvent, name: str, start_s: float) -> None:
         side = DIRECTIONS.index("out") if event.values.get("direction") == "out" else DIRECTIONS.index("in")
-        self._lines.setdefault(event.rule, (_times(), _times()))[side][name].append(start_s)
-        label = event.values.get("label")
-        self._labels.setdefault(event.rule, list(DIRECTIONS))[side] = str(label or DIRECTIONS[side])
+        self.expect_line(event.rule)
+        self._lines[event.rule][side][name].append(start_s)
+        self._labels[event.rule][side] = str(event.values.get("label") or DIRECTIONS[side])
 
     def _stay(self, zone: _Zone, event: StoredEvent, start_s: float, end_s: float | None) -> None:
         if end_s is None:

@@ -19,7 +19,7 @@ from pipeline.core.frame import CaptureClock, Frame, StreamInfo
 from pipeline.core.protocols import ClosingSink, Sink
 from pipeline.core.result import FrameResult
 from pipeline.core.run_facts import RunFacts, RunSink
-from pipeline.core.scene import Closing, Heatmap
+from pipeline.core.scene import Closing, Heatmap, Scene, SceneLayout
 from pipeline.core.timeline import Timeline
 from pipeline.core.tracks import Tracks
 from pipeline.records.rows import EventFilter
@@ -115,6 +115,32 @@ def test_what_a_run_tells_is_kept(tmp_path: Path) -> None:
         assert len(store.heatmaps()) == 1
         assert len(store.summaries()) == 1
     assert sink.counters["stored"] >= 3
+
+
+def scene(crossings: list[list[int]], visits: list[int]) -> Scene:
+    layout = SceneLayout(("door",), (("enter", "leave"),), np.zeros((1, 2, 2)), ("hall",), (np.zeros((3, 2)),))
+    numbers = np.array(visits)
+    return Scene(layout, np.array(crossings), numbers, numbers, np.zeros(1, bool))
+
+
+def test_lines_and_zones_are_known_from_the_first_frame_and_counted_at_the_end(tmp_path: Path) -> None:
+    def told() -> dict[tuple[str, str], float]:
+        with open_store(str(tmp_path / "e.db")) as store:
+            return {(summary.rule, summary.name): summary.value for summary in store.summaries()}
+
+    sink = make(tmp_path / "e.db")
+    sink.open(info())
+    sink.write(replace(result(0), scene=scene([[0, 0]], [0])))
+    sink.write(replace(result(1), scene=scene([[2, 1]], [1])))
+    sink.close()
+    nothing = {("door", "crossings_in"): 0.0, ("door", "crossings_out"): 0.0, ("hall", "visits"): 0.0}
+    assert told() == nothing
+    sink = make(tmp_path / "e.db")
+    sink.open(info())
+    sink.write(replace(result(0), scene=scene([[0, 0]], [0])))
+    sink.end_source(Closing("cam", 1.0, 0, scene=scene([[2, 1]], [1]), summary={"hall": {"visits": 1.0}}))
+    sink.close()
+    assert told() == {("door", "crossings_in"): 2.0, ("door", "crossings_out"): 1.0, ("hall", "visits"): 1.0}
 
 
 @pytest.mark.parametrize("status", ["interrupted", "failed", "partial"])

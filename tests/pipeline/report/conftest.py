@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from pipeline.core.event import Event, EventKind, event_id
-from pipeline.core.scene import Closing, Heatmap
-from pipeline.records.making import closing_records, event_record, run_record, source_record
+from pipeline.core.scene import Closing, Heatmap, SceneLayout
+from pipeline.records.making import closing_records, event_record, layout_records, run_record, source_record
 from pipeline.records.rows import StoredRun, StoredSource
 from pipeline.records.schema import Record
 from pipeline.records.store import Store, open_store
@@ -61,6 +61,12 @@ class Footage:
 
     def visit(self, at_s: float, lasted_s: float | None, **given: Any) -> Event:
         return self.add(EventKind.VISIT, at_s, lasted_s, **{"rule": "hall", **given})
+
+    def begin(self, lines: tuple[str, ...] = (), zones: tuple[str, ...] = ()) -> None:
+        """The source's rules, as its first frame tells them."""
+        labels = (("enter", "leave"),) * len(lines)
+        layout = SceneLayout(lines, labels, np.zeros((len(lines), 2, 2)), zones, (np.zeros((3, 2)),) * len(zones))
+        self.records += layout_records(self.run_id, self.source_id, layout)
 
     def heat(self) -> None:
         presence = np.zeros((9, 16), np.float32)

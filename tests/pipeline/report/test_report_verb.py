@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,37 @@ def test_tables(small: Store, said: Said) -> None:
     assert "loitering hall 1 1.0 s" in lines
     assert "0:00:01 1 0/0 1 0" in lines
     assert "0:00:02 0 1/0 0 0" in lines
+
+
+def test_what_nobody_crossed_or_visited_is_told(footage: Any, make_store: Callable[..., Store], said: Said) -> None:
+    clip = footage("gate", length_s=8.0)
+    clip.begin(lines=("back door", "door"), zones=("hall", "yard"))
+    clip.cross(2.0, rule="door")
+    clip.visit(1.0, 3.0)
+    make_store(clip)
+    lines = [" ".join(line.split()) for line in said()[1].splitlines()]
+    assert "back door — 0 0 in out" in lines
+    assert "door person 1 0 in out" in lines
+    assert "yard 0 0 0.00 0" in lines
+    assert "per second door in/out hall visits" in lines
+    assert said("-o", "report.html", "--json", "report.json")[0] == 0
+    (source,) = json.loads(Path("report.json").read_text())["sources"]
+    assert [(line["name"], line["in"]["total"]) for line in source["lines"]] == [("back door", 0), ("door", 1)]
+    assert [(zone["name"], zone["visits"]) for zone in source["zones"]] == [("hall", 1), ("yard", 0)]
+    page = Path("report.html").read_text()
+    assert re.findall(r"<h3>(?:Line|Zone) ([a-z ]+): (?:crossings|how many)", page) == ["door", "hall"]
+    assert ">back door</td>" in page
+    assert ">yard</td>" in page
+    for options, told in ((["--kind", "crossing"], {"back door", "door"}), (["--rule", "yard"], {"yard"})):
+        assert said("--json", "report.json", "--exist-ok", *options)[0] == 0
+        (source,) = json.loads(Path("report.json").read_text())["sources"]
+        assert {rule["name"] for rule in [*source["lines"], *source["zones"]]} == told
+
+
+def test_a_window_in_which_a_zone_has_only_visits_that_began_before_it(small: Store, said: Said) -> None:
+    code, out, err = said("--since", "1.5")
+    assert (code, err) == (0, "")
+    assert "hall 0 0 0.38 1" in [" ".join(line.split()) for line in out.splitlines()]
 
 
 def test_files(small: Store, said: Said) -> None:
