@@ -162,7 +162,7 @@ def test_each_source_has_its_stream_and_nobody_watching_costs_nothing(serving: C
         n_written = len(camera.sent_s)
     assert len(numbers) == 10
     counters = sink.counters
-    assert counters["unwatched"] >= n_written
+    assert counters["unwatched"] + counters["too_slow"] >= n_written
     assert counters["sent"] < n_written
     assert counters["server_away"] == counters["restarts"] == 0
 
