@@ -127,9 +127,12 @@ class EventStoreSink:
             frames=0,
             ended=False,
         )
-        before = self._before.get(name)
-        if before is not None:
-            row = replace(row, first_utc=before.first_utc, first_s=before.first_s, frames=before.frames)
+        # A camera that begins anew in the run goes on with what it has counted, as one of a run that is resumed.
+        before = self._sources[name].row if name in self._sources else self._before.get(name)
+        if before is not None and info.is_live:
+            row = replace(
+                row, first_utc=before.first_utc, first_s=before.first_s, last_s=before.last_s, frames=before.frames
+            )
         self._sources[name] = _Source(row, self._recorded_at(name), name in self._facts.videos)
         self._writer.put_source(row)
 

@@ -143,6 +143,23 @@ def test_lines_and_zones_are_known_from_the_first_frame_and_counted_at_the_end(t
     assert told() == {("door", "crossings_in"): 2.0, ("door", "crossings_out"): 1.0, ("hall", "visits"): 1.0}
 
 
+@pytest.mark.parametrize(("is_live", "frames", "first_s"), [(True, 5, 0.0), (False, 2, 0.12)])
+def test_a_source_that_begins_anew_in_the_run(tmp_path: Path, is_live: bool, frames: int, first_s: float) -> None:
+    sink = make(tmp_path / "e.db")
+    sink.open(info(is_live=is_live))
+    for index in range(3):
+        sink.write(result(index))
+    sink.end_source(Closing("cam", 0.08, 0))
+    sink.open(info(is_live=is_live))
+    for index in (3, 4):
+        sink.write(result(index))
+    sink.close()
+    with open_store(str(tmp_path / "e.db")) as store:
+        (found,) = store.sources()
+    # Footage is read from its start again, a camera goes on.
+    assert (found.frames, found.first_s, found.last_s, found.ended) == (frames, first_s, 0.16, False)
+
+
 @pytest.mark.parametrize("status", ["interrupted", "failed", "partial"])
 def test_how_the_run_ended(tmp_path: Path, status: str) -> None:
     sink = make(tmp_path / "e.db", facts=None)
