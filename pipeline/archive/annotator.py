@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from pipeline.config.schema import RunConfig
 from pipeline.config.validate import validated
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.errors import SinkError, StageError, TracklightError, UsageError
+from pipeline.core.event import Event
 from pipeline.core.frame import StreamInfo
 from pipeline.core.protocols import Source
 from pipeline.core.result import FrameResult
@@ -199,7 +200,7 @@ class _Count:
         self.n_frames += 1
         self.n_boxes += len(result.tracks)
         self.track_ids.update(result.tracks.track_id.tolist())
-        self.n_events += len(result.events)
+        self.n_events += _n_over(result.events)
         if result.frame.pts_s is not None:
             self.first_s = result.frame.pts_s if self.first_s is None else self.first_s
             self.last_s = result.frame.pts_s
@@ -210,7 +211,7 @@ class _Count:
 
     def end_source(self, closing: Closing) -> None:
         """Count what the end tells."""
-        self.n_events += len(closing.events)
+        self.n_events += _n_over(closing.events)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -222,6 +223,11 @@ class _Count:
             return (self.n_frames - 1) / (self.last_s - self.first_s)
         declared = None if self.info is None else self.info.declared_fps
         return declared or 25.0
+
+
+def _n_over(events: Sequence[Event]) -> int:
+    """Those that are over: lasting ones are told when they begin as well, and all have ended when the video has."""
+    return sum(event.end_s is not None for event in events)
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -32,7 +32,7 @@ class Done:
         n_frames: frames that were decoded.
         n_tracks: different ids.
         n_boxes: of all frames.
-        n_events: told by the rules.
+        n_events: told by the rules, lasting ones once.
         notes: what a person should know of it: damaged frames, an end that is missing.
         seconds: that the work took.
         finished: wall time of its end, ISO 8601, UTC.

@@ -170,6 +170,16 @@ def test_stop_gives_up_what_is_in_work(
     assert counts(annotation().run()) == ("completed", 3, 0, 0)
 
 
+def test_lasting_events_count_once(annotation: Callable[..., Annotation], tmp_path: Path) -> None:
+    zone = {"name": "hall", "polygon": [[0, 0], [1, 0], [0, 1]], "empty_s": 0.01}
+    rules = {"analytics": {"sources": {"*": {"zones": [zone]}}}}
+    assert annotation(rules).run().status == "completed"
+    for video in read_archive(tmp_path / "out"):
+        lines = [json.loads(line) for line in (video.folder / "tracks.jsonl").read_text().splitlines()]
+        told = [event["event_id"] for line in lines for event in line["events"]]
+        assert 0 < video.facts.n_events == len(set(told)) < len(told)
+
+
 def test_from_python(footage: Path, small_weights: Path, tmp_path: Path, annotation: Callable[..., Annotation]) -> None:
     settings = {"detector": {"backend": "eager", "device": "cpu", "max_det": 20}}
     annotated = annotate_archive(
