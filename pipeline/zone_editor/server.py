@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import secrets
@@ -127,7 +128,9 @@ class _Http(ThreadingHTTPServer):
         """Also hangs up on clients that dawdle, so that the threads which serve them end."""
         with self._open_lock:
             for connection in self._open:
-                connection.shutdown(socket.SHUT_RD)
+                # The client may have hung up already.
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RD)
         super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -222,6 +222,15 @@ def test_a_client_that_dawdles_does_not_keep_it_open(tmp_path: Path) -> None:
     assert not left
 
 
+def test_a_client_that_hung_up_does_not_keep_it_open(tmp_path: Path) -> None:
+    content = EditorContent({}, b"", RulesFile(tmp_path / "rules.yaml", "yard", (64, 48)))
+    with socket.socket() as gone, EditorServer(content) as server:
+        server._http._open.add(gone)
+        url = urlsplit(server.url)
+    with socket.create_server((url.hostname, url.port)):
+        """The port is free again."""
+
+
 @pytest.mark.parametrize("port", [-1, 70_000])
 def test_a_port_that_cannot_be(tmp_path: Path, port: int) -> None:
     with pytest.raises(UsageError, match="--port"):
