@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import UsageError
+from pipeline.core.errors import ConfigError, UsageError
 from pipeline.run_folder import free_folder as free_folder
 
 
@@ -50,13 +50,18 @@ def rules_section(path: str | None) -> dict[str, Any] | None:
     """What `--rules` holds: the section `analytics` of a configuration in a file of its own.
 
     Raises:
-        ConfigError: the file cannot be read.
+        ConfigError: the file cannot be read, or is empty: a run that counts nothing is not what was asked for.
     """
     if path is None:
         return None
     from pipeline.config.yaml_file import read_yaml
 
-    return read_yaml(Path(path))
+    section = read_yaml(Path(path))
+    if not section:
+        raise ConfigError(
+            f"{path}: wanted rules by source (sources: ...), found an empty file; draw some, or leave it out"
+        )
+    return section
 
 
 def given(**values: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rules that only the first picture of a source can show to be wrong."""
+"""Rules files that are wrong in a way that their checks alone cannot see."""
 
 from __future__ import annotations
 
@@ -42,3 +42,12 @@ def test_a_point_outside_the_picture_is_a_usage_error(
     assert main(["run", *options, "--quiet"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
+
+
+def test_an_empty_rules_file_is_a_usage_error(
+    small_clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("# to do\n")
+    assert main(["run", "--source", str(small_clip), "--rules", str(path), "-o", "null"]) == 2
+    assert "rules.yaml: wanted rules by source" in capsys.readouterr().err
