@@ -9,11 +9,13 @@ from libc.math cimport INFINITY, NAN, fabs, sqrt
 
 import numpy as np
 
+from pipeline.analytics import likeness as _likeness
 from pipeline.analytics import sides as _sides
 from pipeline.analytics.slots import grown
 from pipeline.core.errors import UsageError
 
-cdef double SETTLED_S = _sides.SETTLED_S
+cdef double SETTLED_S = _sides.SETTLED_S, WINDOW_S = _likeness.WINDOW_S
+cdef double FULL_GAP_S = _likeness.FULL_GAP_S, LEAST_LIKENESS = _likeness.LEAST_LIKENESS
 cdef object empty = np.empty
 cdef object BOOL = np.dtype(bool), INT64 = np.dtype(np.int64), UINT8 = np.dtype(np.uint8)
 cdef enum:
@@ -416,3 +418,82 @@ cdef class Sightings:
             self.votes_ = self.votes = np.concatenate(
                 [self.votes, np.zeros((len(self.votes), most + 1 - self.votes_.shape[1]), np.int32)], axis=1
             )
+
+
+cdef double overlap(const double* a, const double* b) noexcept:
+    """IoU of two boxes."""
+    cdef double width = max(min(a[2], b[2]) - max(a[0], b[0]), 0.0), height = max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
+    cdef double area_a = max(a[2] - a[0], 0.0) * max(a[3] - a[1], 0.0)
+    cdef double area_b = max(b[2] - b[0], 0.0) * max(b[3] - b[1], 0.0)
+    cdef double union_px = area_a + area_b - width * height
+    return width * height / union_px if union_px > 0 else 0.0
+
+
+cdef double ratio(const double* a, const double* b) noexcept:
+    """Product of the ratios of widths and of heights, smaller by larger."""
+    cdef double large = max(a[2] - a[0], b[2] - b[0]) * max(a[3] - a[1], b[3] - b[1])
+    cdef double small = min(a[2] - a[0], b[2] - b[0]) * min(a[3] - a[1], b[3] - b[1])
+    return small / large if large > 0 else 0.0
+
+
+cdef int move_on(double* box, long long slot, double last_s, double since_s, double ahead_s, seen) except -1:
+    """Move a vanished object's last box on at its velocity."""
+    cdef const long long[:] slots
+    cdef const float[:, :] xyxy
+    cdef double t, n = 0, sum_t = 0, spread = 0, rise_x = 0, rise_y = 0, x, y
+    cdef Py_ssize_t i
+    cdef list places = []
+    for time_s, slot_array, xyxy_array in seen:
+        if time_s < since_s or time_s > last_s:
+            continue
+        slots, xyxy = slot_array, xyxy_array
+        for i in range(slots.shape[0]):
+            if slots[i] == slot:
+                t, x, y = <double>time_s - last_s, <double>xyxy[i, 0] + xyxy[i, 2], <double>xyxy[i, 1] + xyxy[i, 3]
+                places.append((t, x / 2, y / 2))
+                n += 1
+                sum_t += t
+    for t, x, y in places:
+        t -= sum_t / n
+        spread += t * t
+        rise_x += t * x
+        rise_y += t * y
+    if spread > 0:
+        x, y = rise_x / spread * ahead_s, rise_y / spread * ahead_s
+        box[0], box[1], box[2], box[3] = box[0] + x, box[1] + y, box[2] + x, box[3] + y
+    return 0
+
+
+def alike(double time_s, const float[:, :] xyxy, const long long[:] class_id, vanished, seen, double min_iou):
+    cdef const long long[:] slot = vanished.slot
+    cdef const long long[:] of_class = vanished.class_id
+    cdef const float[:, :] last_xyxy = vanished.xyxy
+    cdef const double[:] first_s = vanished.first_s
+    cdef const double[:] last_s = vanished.last_s
+    cdef double new[4]
+    cdef double last[4]
+    cdef double moved[4]
+    cdef double needed, likeness
+    cdef Py_ssize_t i, k, c
+    cdef bint has_moved
+    cdef list pairs = []
+    for k in range(slot.shape[0]):
+        needed = max(min_iou * min(time_s - last_s[k], FULL_GAP_S) / FULL_GAP_S, LEAST_LIKENESS)
+        has_moved = False
+        for c in range(4):
+            last[c] = moved[c] = last_xyxy[k, c]
+        for i in range(class_id.shape[0]):
+            for c in range(4):
+                new[c] = xyxy[i, c]
+            # No overlap is more than 1, give or take the last bits: velocities are worked out of few.
+            if class_id[i] != of_class[k] or ratio(new, last) < 0.999 * needed:
+                continue
+            if not has_moved:
+                has_moved = True
+                move_on(
+                    moved, slot[k], last_s[k], max(last_s[k] - WINDOW_S, first_s[k]), time_s - last_s[k], seen
+                )
+            likeness = max(overlap(new, moved), overlap(new, last)) * ratio(new, last)
+            if likeness >= needed:
+                pairs.append((likeness, i, k))
+    return pairs

@@ -153,9 +153,9 @@ class RuleAnalyst:
     def _worded(self, view: View) -> dict[int, str]:
         notes = self._motion.speeds.notes(view)
         if self._config.zones and len(view.slot):
-            dwell_s = self._zones.dwell_s[view.slot].max(axis=1)
-            inside = np.flatnonzero(dwell_s)
-            for track_id, seconds in zip(view.track_id[inside].tolist(), dwell_s[inside].tolist(), strict=True):
-                speed = notes.get(track_id)
-                notes[track_id] = f"{speed}, {seconds:.0f} s" if speed else f"{seconds:.0f} s"
+            longest_s = self._zones.dwell_s(view.slot).max(axis=1)
+            for track_id, seconds in zip(view.track_id.tolist(), longest_s.tolist(), strict=True):
+                if seconds:
+                    speed = notes.get(track_id)
+                    notes[track_id] = f"{speed}, {seconds:.0f} s" if speed else f"{seconds:.0f} s"
         return notes

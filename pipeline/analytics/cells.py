@@ -20,8 +20,8 @@ class Cells:
 
     Attributes:
         presence: float32 (rows, columns): seconds by cell. It goes on changing.
-        presence_s: float64 (rows x columns,): the same. In float32, weeks of presence would not grow by one frame's time
-            any more.
+        presence_s: float64 (rows x columns,): the same. In float32, weeks of presence would not grow by one frame's
+            time any more.
         moved_px: float64 (rows x columns, 2): sum of all steps through a cell, x, y (px).
         moved_s: float64 (rows x columns,): time that they took (s).
     """

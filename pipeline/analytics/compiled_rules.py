@@ -1,7 +1,7 @@
 """The inner loops of the rules, compiled. Gives, bit for bit, what numpy_rules.py gives; the documentation is there."""
 
 from pipeline.analytics._motion import Cells, Conditions, Episodes, Slopes, SuddenStops, Ways
-from pipeline.analytics._rules import Headcount, Sides, Sightings, Stays
+from pipeline.analytics._rules import Headcount, Sides, Sightings, Stays, alike
 
 __all__ = [
     "Cells",
@@ -14,4 +14,5 @@ __all__ = [
     "Stays",
     "SuddenStops",
     "Ways",
+    "alike",
 ]

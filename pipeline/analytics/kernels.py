@@ -8,8 +8,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol, cast
 
+from pipeline.core.arrays import FloatArray, IntArray
 from pipeline.core.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.analytics.conditions import Conditions
     from pipeline.analytics.episodes import Episodes
     from pipeline.analytics.headcount import Headcount
+    from pipeline.analytics.likeness import Seen, Vanished
     from pipeline.analytics.sides import Sides
     from pipeline.analytics.sightings import Sightings
     from pipeline.analytics.slopes import Slopes
@@ -30,7 +33,7 @@ VARIABLE = "TRACKLIGHT_ANALYTICS_KERNELS"
 
 
 class RuleKernels(Protocol):
-    """The classes that hold what rules know of objects and work it out frame by frame; the NumPy ones document them."""
+    """What holds what rules know of objects and works it out frame by frame; the NumPy ones are documented."""
 
     Cells: type[Cells]
     Conditions: type[Conditions]
@@ -42,6 +45,12 @@ class RuleKernels(Protocol):
     Stays: type[Stays]
     SuddenStops: type[SuddenStops]
     Ways: type[Ways]
+
+    @staticmethod
+    def alike(
+        time_s: float, xyxy: FloatArray, class_id: IntArray, vanished: Vanished, seen: Iterable[Seen], min_iou: float
+    ) -> list[tuple[float, int, int]]:
+        """Pairs of a new box and a vanished object that may be one."""
 
 
 def load_kernels(name: str) -> RuleKernels:

@@ -4,6 +4,7 @@ from pipeline.analytics.cells import Cells
 from pipeline.analytics.conditions import Conditions
 from pipeline.analytics.episodes import Episodes
 from pipeline.analytics.headcount import Headcount
+from pipeline.analytics.likeness import alike
 from pipeline.analytics.sides import Sides
 from pipeline.analytics.sightings import Sightings
 from pipeline.analytics.slopes import Slopes
@@ -22,4 +23,5 @@ __all__ = [
     "Stays",
     "SuddenStops",
     "Ways",
+    "alike",
 ]

@@ -6,8 +6,9 @@ import numpy as np
 
 from pipeline.analytics.config import SourceRules
 from pipeline.analytics.kernels import DEFAULT, RuleKernels
+from pipeline.analytics.likeness import Vanished
 from pipeline.analytics.slots import grown
-from pipeline.analytics.stitch import Stitcher, Vanished
+from pipeline.analytics.stitch import Stitcher
 from pipeline.analytics.view import View
 from pipeline.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from pipeline.core.frame import Frame
@@ -39,7 +40,7 @@ class ObjectTable:
     def __init__(self, rules: SourceRules, kernels: RuleKernels = DEFAULT) -> None:
         self._sightings = kernels.Sightings(_ANCHOR_DOWN[rules.anchor])
         self._forget_s = rules.forget_s
-        self._stitcher = Stitcher(rules.stitch) if rules.stitch.enabled else None
+        self._stitcher = Stitcher(rules.stitch, kernels) if rules.stitch.enabled else None
         self._gap_s = rules.stitch.gap_s
         self._slot_of: dict[int, int] = {}
         self._track_ids: dict[int, list[int]] = {}

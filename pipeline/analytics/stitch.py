@@ -3,39 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-
-import numpy as np
 
 from pipeline.analytics.config import StitchConfig
-from pipeline.core.arrays import Float64Array, FloatArray, IntArray
-from pipeline.core.boxes import iou_matrix
-
-WINDOW_S = 0.3
-"""An object's velocity is that of its last sightings, this long (s)."""
-
-LEAST_LIKENESS = 0.1
-FULL_GAP_S = 1.0
-"""After a gap this long or longer, the likeness must be `min_iou`; after a shorter one, less in proportion."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Vanished:
-    """Objects that were in view a short while ago and are not now.
-
-    Attributes:
-        slot: int64 (k,).
-        class_id: int64 (k,).
-        xyxy: float32 (k, 4) px: boxes at the last sighting.
-        first_s: float64 (k,): first sighting (s).
-        last_s: float64 (k,): last sighting (s).
-    """
-
-    slot: IntArray
-    class_id: IntArray
-    xyxy: FloatArray
-    first_s: Float64Array
-    last_s: Float64Array
+from pipeline.analytics.kernels import DEFAULT, RuleKernels
+from pipeline.analytics.likeness import WINDOW_S, Seen, Vanished
+from pipeline.core.arrays import FloatArray, IntArray
 
 
 class Stitcher:
@@ -49,12 +21,14 @@ class Stitcher:
 
     Args:
         config: longest gap, least overlap.
+        kernels: what does the work.
     """
 
-    def __init__(self, config: StitchConfig) -> None:
+    def __init__(self, config: StitchConfig, kernels: RuleKernels = DEFAULT) -> None:
+        self._kernels = kernels
         self._gap_s = config.gap_s
         self._min_iou = config.min_iou
-        self._seen: deque[tuple[float, IntArray, FloatArray]] = deque()
+        self._seen: deque[Seen] = deque()
 
     def remember(self, time_s: float, slot: IntArray, xyxy: FloatArray) -> None:
         """Take the boxes of a frame: slot int64 (m,), xyxy float32 (m, 4) px. Nobody may change them any more."""
@@ -68,51 +42,12 @@ class Stitcher:
 
     def match(self, time_s: float, xyxy: FloatArray, class_id: IntArray, vanished: Vanished) -> list[tuple[int, int]]:
         """Pairs of a row of the new boxes, xyxy float32 (n, 4) px with class_id int64 (n,), and a slot."""
-        moved = vanished.xyxy.astype(np.float64)
-        moved += np.tile(self._velocity_px_s(vanished) * (time_s - vanished.last_s)[:, None], 2)
-        likeness = np.maximum(iou_matrix(xyxy, moved), iou_matrix(xyxy, vanished.xyxy))
-        likeness *= _ratios(xyxy[:, 2:] - xyxy[:, :2], vanished.xyxy[:, 2:] - vanished.xyxy[:, :2])
-        gap_s = np.minimum(time_s - vanished.last_s, FULL_GAP_S)
-        enough = likeness >= np.maximum(self._min_iou * gap_s / FULL_GAP_S, LEAST_LIKENESS)
-        rows, columns = np.nonzero(enough & (class_id[:, None] == vanished.class_id))
         pairs: list[tuple[int, int]] = []
-        rows_left, columns_left = set(rows.tolist()), set(columns.tolist())
-        for pair in np.argsort(-likeness[rows, columns], kind="stable").tolist():
-            row, column = int(rows[pair]), int(columns[pair])
+        alike = self._kernels.alike(time_s, xyxy, class_id, vanished, self._seen, self._min_iou)
+        rows_left, columns_left = {row for _, row, _ in alike}, {column for _, _, column in alike}
+        for _, row, column in sorted(alike, key=lambda pair: (-pair[0], pair[1], pair[2])):
             if row in rows_left and column in columns_left:
                 rows_left.remove(row)
                 columns_left.remove(column)
                 pairs.append((row, int(vanished.slot[column])))
         return pairs
-
-    def _velocity_px_s(self, vanished: Vanished) -> Float64Array:
-        """float64 (k, 2): least-squares velocity of the boxes' centres in the window before each vanished."""
-        k = len(vanished.slot)
-        since_s = np.maximum(vanished.last_s - WINDOW_S, vanished.first_s)
-        earliest_s = since_s.min()
-        frames = [seen for seen in self._seen if seen[0] >= earliest_s and len(seen[1])]
-        if not frames:
-            return np.zeros((k, 2))
-        slot = np.concatenate([slots for _, slots, _ in frames])
-        time_s = np.repeat([time for time, _, _ in frames], [len(slots) for _, slots, _ in frames])
-        xyxy = np.concatenate([boxes for _, _, boxes in frames]).astype(np.float64)
-        column_of = np.full(max(slot.max(), vanished.slot.max()) + 1, -1)
-        column_of[vanished.slot] = np.arange(k)
-        column = column_of[slot]
-        wanted = (column >= 0) & (time_s >= since_s[column])
-        column, xyxy = column[wanted], xyxy[wanted]
-        t = time_s[wanted] - vanished.last_s[column]
-        n = np.maximum(np.bincount(column, minlength=k), 1)
-        t -= (np.bincount(column, t, k) / n)[column]
-        spread = np.bincount(column, t * t, k)
-        centre = (xyxy[:, :2] + xyxy[:, 2:]) / 2
-        rise = np.stack([np.bincount(column, t * centre[:, axis], k) for axis in (0, 1)], axis=1)
-        return np.divide(rise, spread[:, None], out=np.zeros((k, 2)), where=spread[:, None] > 0)
-
-
-def _ratios(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Products of the ratios of widths and of heights, smaller by larger: sizes (n, 2) and (k, 2) to (n, k)."""
-    small = np.minimum(a[:, None], b).prod(axis=2)
-    large = np.maximum(a[:, None], b).prod(axis=2)
-    ratios: FloatArray = np.divide(small, large, out=np.zeros_like(small), where=large > 0)
-    return ratios

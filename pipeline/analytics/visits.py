@@ -78,9 +78,9 @@ class Visits:
         """Where the zones lie from now on, and how far outside an object leaves, float64 (Z,) px."""
         self._stays.place(polygons, band_px)
 
-    def stayed_s(self, time_s: float) -> Float64Array:
-        """float64 (capacity, Z): how long each stay has gone on, 0 where there is none."""
-        return np.where(self._stays.inside, time_s - self._stays.enter_s, 0.0)
+    def stayed_s(self, slots: IntArray, time_s: float) -> Float64Array:
+        """float64 (m, Z), of the objects in slots int64 (m,): how long each stay has gone on, 0 where there is none."""
+        return np.where(self._stays.inside[slots], time_s - self._stays.enter_s[slots], 0.0)
 
     def update(self, view: View) -> Iterator[Event]:
         """Take the objects of the next frame."""

@@ -69,10 +69,9 @@ class Zones:
         """Bool (capacity, Z), by slot: the object is in the zone. Not to be changed, and true until the next frame."""
         return self._visits.inside
 
-    @property
-    def dwell_s(self) -> Float64Array:
-        """float64 (capacity, Z), by slot: how long the object has been in the zone, 0 where it is not (s)."""
-        return self._visits.stayed_s(self._view.time_s if self._view else 0.0)
+    def dwell_s(self, slots: IntArray) -> Float64Array:
+        """float64 (m, Z), of objects in slots int64 (m,): how long each has been in each zone, 0 in none (s)."""
+        return self._visits.stayed_s(slots, self._view.time_s if self._view else 0.0)
 
     def place(self, shape_hw: tuple[int, int]) -> None:
         """Lay the zones into pictures of this size (px). Before the first view, and when the size changes.

@@ -119,8 +119,8 @@ def test_zones_are_a_rule_and_tell_how_things_stand(watch_zones: Callable[..., o
     assert not zones.inside[slots[2]].any()
     watched.at(2.0, {1: IN, 2: OUT})
     assert zones.alarms.tolist() == [False, True]
-    assert zones.dwell_s[slots[1]].tolist() == [2.0, 2.0]
-    assert not zones.dwell_s[slots[2]].any()
+    assert zones.dwell_s(np.array([slots[1]])).tolist() == [[2.0, 2.0]]
+    assert not zones.dwell_s(np.array([slots[2]])).any()
     watched.finish()
     assert zones.occupancy.tolist() == [0, 0]
     assert zones.alarms.tolist() == [False, False]
