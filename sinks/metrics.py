@@ -12,6 +12,7 @@ from pipeline.core.control import RunControl
 from pipeline.core.frame import StreamInfo
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
+from pipeline.core.url import redact
 from sinks.probe_server import Page, ProbeServer, text_page
 from sinks.run_health import RunHealth
 from sinks.run_metrics import CONTENT_TYPE, RunMetrics
@@ -26,7 +27,7 @@ class MetricsConfig:
     url: str = Field(default="9464", description="PORT, as after metrics:; 0 = any that is free")
     host: str = Field(default="127.0.0.1", description="address to listen on; 0.0.0.0 = all of this machine's")
     hang_s: float = Field(
-        default=30.0, gt=0, description="/healthz fails when frames come and no result did for so long (s)"
+        default=30.0, gt=0, description="/healthz fails when an output or a stage hangs for so long (s)"
     )
 
 
@@ -93,7 +94,7 @@ class MetricsSink:
 
     def _alive(self) -> Page:
         trouble = self._health.trouble(self._control)
-        return text_page(HTTPStatus.SERVICE_UNAVAILABLE, trouble) if trouble else text_page(HTTPStatus.OK, "ok")
+        return text_page(HTTPStatus.SERVICE_UNAVAILABLE, redact(trouble)) if trouble else text_page(HTTPStatus.OK, "ok")
 
     def _ready(self) -> Page:
         if self._health.is_ready(self._control):

@@ -9,7 +9,8 @@ class RunHealth:
     """Answers for /healthz and /readyz.
 
     Args:
-        hang_s: a source that gives frames and yet got no result for so long has a stage that hangs behind it.
+        hang_s: an output that is at one result for so long hangs; so does a stage behind a source that gives frames and
+            yet got no result for so long.
     """
 
     def __init__(self, hang_s: float) -> None:
@@ -22,7 +23,12 @@ class RunHealth:
         A source that is away is no trouble here: a restart of this program would not bring it back. Nor is a first
         result that has not come: a model may take minutes to be made ready.
         """
-        for status in () if control is None else control.sources():
+        if control is None:
+            return None
+        for name, sink in control.measures(()).sinks.items():
+            if sink.busy_s > self._hang_s:
+                return f"output {name}: at one result for {sink.busy_s:.0f} s"
+        for status in control.sources():
             if status.state is SourceState.LIVE and status.age_s is not None and status.age_s > self._hang_s:
                 return f"{status.source_id}: frames come, but the newest result is {status.age_s:.0f} s old"
         return None

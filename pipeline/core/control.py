@@ -84,12 +84,19 @@ class QueueDepth:
 
 @dataclass(frozen=True, slots=True)
 class SinkAccount:
-    """One sink's results so far: handed = written + dropped + those it holds. `counters`: what it counted itself."""
+    """One sink so far: handed = written + dropped + those it holds.
+
+    Attributes:
+        handed, written, dropped: results.
+        counters: what it counted itself.
+        busy_s: for how long it has been at the result in hand; 0 while it waits for one.
+    """
 
     handed: int
     written: int
     dropped: int
     counters: Mapping[str, int]
+    busy_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

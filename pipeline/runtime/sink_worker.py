@@ -63,6 +63,7 @@ class SinkLine:
         self._n_closings = 0
         self._lock = threading.Lock()
         self._n_written = 0
+        self._busy_since_ns: int | None = None
         self._pump_ended = False
 
     # -- from the runner ----------------------------------------------------------------------------------------------
@@ -112,7 +113,9 @@ class SinkLine:
         """As `account`, while the run goes on: what is still held counts as neither written nor dropped."""
         counters = dict(getattr(self.binding.sink, "counters", {}))
         n_handed = self._channel.n_put - self._n_closings
-        return SinkAccount(n_handed, self._n_written, self._channel.n_displaced, counters)
+        since_ns = self._busy_since_ns
+        busy_s = 0.0 if since_ns is None else (time.monotonic_ns() - since_ns) / 1e9
+        return SinkAccount(n_handed, self._n_written, self._channel.n_displaced, counters, busy_s)
 
     def depth(self) -> QueueDepth:
         """Results that wait for the sink."""
@@ -135,15 +138,19 @@ class SinkLine:
             if isinstance(sink, PolledSink):
                 self._watched(sink.poll)
             return
-        self._open_announced()
-        if isinstance(result, Closing):
-            self._tell_end(result)
-            return
-        worker.at = result.frame
-        began_ns = time.monotonic_ns()
-        self._watched(lambda: sink.write(result))
-        self._n_written += 1
-        self._writing.add(time.monotonic_ns() - began_ns)
+        self._busy_since_ns = time.monotonic_ns()
+        try:
+            self._open_announced()
+            if isinstance(result, Closing):
+                self._tell_end(result)
+                return
+            worker.at = result.frame
+            began_ns = time.monotonic_ns()
+            self._watched(lambda: sink.write(result))
+            self._n_written += 1
+            self._writing.add(time.monotonic_ns() - began_ns)
+        finally:
+            self._busy_since_ns = None
 
     def _watched(self, action: Callable[[], None]) -> None:
         try:

@@ -286,6 +286,17 @@ def test_alive(serve: Callable[..., MetricsSink], state: SourceState, age_s: flo
     assert (b"b: frames come" in body) == (code == 503)
 
 
+def test_an_output_that_hangs_is_named(serve: Callable[..., MetricsSink]) -> None:
+    control = Control(
+        status(), sinks={"a.mp4": SinkAccount(2, 1, 0, {}, 1.0), "rtsp://u:pw@h/x": SinkAccount(2, 1, 0, {})}
+    )
+    sink = serve(control, hang_s=5)
+    assert get(sink, "/healthz")[0] == 200
+    control.sinks = {"rtsp://u:pw@h/x": SinkAccount(2, 1, 0, {}, 6.0)}
+    code, body = get(sink, "/healthz")
+    assert (code, body) == (503, b"output rtsp://***@h/x: at one result for 6 s\n")
+
+
 def test_ready_from_the_first_result_or_all_sources(serve: Callable[..., MetricsSink]) -> None:
     waits = status("b", SourceState.CONNECTING, produced=0, emitted=0)
     control = Control(status(emitted=0), waits)
@@ -476,3 +487,39 @@ def test_counters_never_fall_while_a_source_is_restarted(serve: Callable[..., Me
     for earlier, later in pairwise(pages):
         for key in counters:
             assert later.get(key, 0) >= earlier.get(key, 0), key
+
+
+class StuckSink:
+    """Holds every result until it is told to let go."""
+
+    needs_image = needs_main_thread = is_live = False
+    shared = True
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+
+    def open(self, info: StreamInfo) -> None: ...
+
+    def write(self, result: FrameResult) -> None:
+        assert self.go_on.wait(20)
+
+    def close(self) -> None: ...
+
+
+def test_an_output_of_a_real_run_that_hangs_is_named_until_it_goes_on(serve: Callable[..., MetricsSink]) -> None:
+    step, stuck, sink = threading.Semaphore(1), StuckSink(), serve(hang_s=0.2)
+    sinks = [SinkBinding("m", sink), SinkBinding("stuck.mp4", stuck)]
+    runner = Runner([Source(step)], Detector(), None, sinks, RunnerSettings(keep_open=True))
+    sink.steer(SimpleNamespace(sources=runner.source_status, measures=runner.measures))
+    thread = threading.Thread(target=runner.run)
+    thread.start()
+    try:
+        until(lambda: get(sink, "/healthz")[1].startswith(b"output stuck.mp4: at one result"))
+        stuck.go_on.set()
+        step.release()
+        until(lambda: runner.measures(()).sinks["stuck.mp4"].written == 2)
+        assert runner.measures(()).sinks["stuck.mp4"].busy_s == 0
+    finally:
+        stuck.go_on.set()
+        runner.stop()
+        thread.join()
