@@ -41,6 +41,12 @@ class FrameCap:
         return state
 
     @property
+    def attempts(self) -> int | None:
+        """How often the source itself tried to connect."""
+        attempts: int | None = getattr(self._source, "attempts", None)
+        return attempts
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """Those of the source, and `over_cap`: frames left out."""
         return {**self._source.counters, "over_cap": self._over}

@@ -88,6 +88,7 @@ class ReconnectingSource:
         self._denials = 0
         self._was_live = False
         self._index = 0
+        self._attempts = 0
         self._since_ns = clock.now_ns()
         self._last: Frame | None = None
         self._pts_shift_s: float | None = 0.0
@@ -98,6 +99,11 @@ class ReconnectingSource:
     def source_id(self) -> str:
         """Unique name of the source within the run."""
         return self._source_id
+
+    @property
+    def attempts(self) -> int:
+        """How often a connection was tried or waited for; may be read from any thread."""
+        return self._attempts
 
     @property
     def state(self) -> SourceState:
@@ -173,6 +179,7 @@ class ReconnectingSource:
             if self._failures and not self._back_off():
                 return None
             self._state = SourceState.CONNECTING
+            self._attempts += 1
             self._since_ns = self._clock.now_ns()
             inner = self._make_source()
             with self._lock:
@@ -218,6 +225,7 @@ class ReconnectingSource:
         wait is over.
         """
         self._state = SourceState.BACKING_OFF
+        self._attempts += 1
         doublings = min(self._failures - 1, 30)
         delay_s = min(self._config.first_delay_s * 2**doublings, self._config.max_delay_s)
         if self._denials >= QUICK_DENIALS:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli import logs
 from pipeline.cli.options import (
@@ -20,6 +21,9 @@ from pipeline.cli.options import (
 from pipeline.cli.signals import stop_on_signals
 from pipeline.core.errors import StageError, UsageError
 from pipeline.core.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from pipeline.config.schema import RunConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,16 +66,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build the pipeline, run it, and say how it went."""
     from pipeline.config.build import build_run, load_run_config
+    from pipeline.config.reload import reload
 
-    config = load_run_config(args.config, _flags(args), args.set or [])
-    if not config.sources and not config.runtime.keep_open:
+    def read() -> RunConfig:
+        return load_run_config(args.config, _flags(args), args.set or [])
+
+    config = read()
+    if not config.sources and not config.cameras and not config.runtime.keep_open:
         raise UsageError("run: wanted --source (a file, folder, camera, URL …), found none")
     if not config.outputs:
         config = _default_outputs(config, args)
     error: StageError | None = None
     quiet = args.quiet or args.log_format == "json"
+
+    def read_again() -> RunConfig:
+        fresh = read()
+        return fresh if fresh.outputs else fresh.model_copy(update={"outputs": config.outputs, "report": config.report})
+
     with build_run(config) as running:
-        with stop_on_signals(running.runner) as signalled:
+        again = partial(reload, running.control, read_again) if args.config is not None else None
+        with stop_on_signals(running.runner, again) as signalled:
             try:
                 from pipeline.cli.progress import RunProgress
 

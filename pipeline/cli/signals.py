@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Protocol
@@ -19,8 +20,12 @@ class Stoppable(Protocol):
 
 
 @contextmanager
-def stop_on_signals(running: Stoppable) -> Iterator[list[int]]:
+def stop_on_signals(running: Stoppable, reload: Callable[[], None] | None = None) -> Iterator[list[int]]:
     """While inside, Ctrl-C and SIGTERM stop `running`; the second gives up what is not written yet, the third leaves.
+
+    Args:
+        running: what is stopped.
+        reload: called at SIGHUP, in a thread of its own; None leaves SIGHUP as it is.
 
     Yields:
         the signals received so far.
@@ -35,9 +40,21 @@ def stop_on_signals(running: Stoppable) -> Iterator[list[int]]:
             logs.say("stopping; once more to leave at once")
         running.stop(at_once=len(received) == 2)
 
+    reloading: list[threading.Thread] = []
+
+    def hang_up(_number: int, _frame: FrameType | None) -> None:
+        # Not here: the main thread may hold a lock that reloading needs.
+        if reload is not None and not any(thread.is_alive() for thread in reloading):
+            reloading[:] = [threading.Thread(target=reload, name="reload")]
+            reloading[0].start()
+
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    if reload is not None and hasattr(signal, "SIGHUP"):
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
         yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        for thread in reloading:
+            thread.join()

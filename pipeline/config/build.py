@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.analytics import analyst_factory, analytics_config, check_alerts, check_sources
+from pipeline.config.cameras import addresses_of, wishes_of, with_camera_rules
 from pipeline.config.registry import SOURCES, TRACKERS, find, nearest
 from pipeline.config.schema import RunConfig, Section
 from pipeline.config.validate import refuse_address, validated
@@ -18,6 +19,7 @@ from pipeline.core.clock import MonotonicClock
 from pipeline.core.errors import ConfigError, UsageError
 from pipeline.core.frame import StreamInfo
 from pipeline.core.protocols import Clock, Detector, Source, SteeringSink, Tracker
+from pipeline.runtime.camera_filter import CameraFilter
 from pipeline.runtime.runner import Runner, RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from pipeline.runtime.track_stage import TrackerFactory
@@ -58,7 +60,7 @@ def load_run_config(path: str | None, flags: Mapping[str, Any], settings: Sequen
         values.pop("tracker", None)
     # ${ENV} serves flags too: a password on the command line is seen by everyone who lists processes.
     values = merge(merge(values, fill_environment(flags, "command line")), parse_settings(settings))
-    config: RunConfig = validated(RunConfig, values, "")
+    config = with_camera_rules(validated(RunConfig, values, ""))
     _check_sections(config)
     return config
 
@@ -89,12 +91,14 @@ def _check_sections(config: RunConfig) -> None:
 # -- sources ----------------------------------------------------------------------------------------------------------
 
 
-def source_config(config: RunConfig, kind: str, address: str = "") -> Any:
-    """The config object of one kind of source, with its address filled in where it has one."""
+def source_config(config: RunConfig, kind: str, address: str = "", camera: str | None = None) -> Any:
+    """The config object of one kind of source, with its address filled in where it has one, and a camera's words."""
     entry = find(SOURCES, kind, "source")
     filled = {ADDRESS_FIELDS[kind]: address} if kind in ADDRESS_FIELDS else {}
     refuse_address(config.source.get(kind, {}), tuple(filled), f"source.{kind}", "sources")
-    return validated(entry.config_class(), {**config.source.get(kind, {}), **filled}, f"source.{kind}")
+    own = config.cameras[camera].settings if camera is not None else {}
+    where = f"cameras.{camera}.settings" if own else f"source.{kind}"
+    return validated(entry.config_class(), {**config.source.get(kind, {}), **own, **filled}, where)
 
 
 def build_sources(config: RunConfig, clock: Clock) -> list[Source]:
@@ -103,15 +107,14 @@ def build_sources(config: RunConfig, clock: Clock) -> list[Source]:
     Raises:
         SourceError, UsageError: an address that leads nowhere.
     """
-    from sources.address import expand_sources
-
-    return [make_source(config, address, clock) for address in expand_sources(config.sources)]
+    return [make_source(config, address, clock) for address in addresses_of(config)]
 
 
 def make_source(config: RunConfig, address: SourceAddress, clock: Clock) -> Source:
     """The source of one address, not opened yet."""
     kind, name = str(address.kind), address.source_id
-    inner_config = source_config(config, kind, address.value)
+    camera = config.cameras.get(name)
+    inner_config = source_config(config, kind, address.value, name if camera is not None else None)
     source_class = SOURCES[kind].stage_class()
 
     remembered: dict[str, Any] = {}
@@ -125,10 +128,16 @@ def make_source(config: RunConfig, address: SourceAddress, clock: Clock) -> Sour
         return source
 
     if kind in LIVE_KINDS:
-        return _wrapped("reconnect", config, make, name, clock)
-    if config.runtime.realtime:
-        return _wrapped("replay", config, make, name, clock)
-    return make()
+        source = _wrapped("reconnect", config, make, name, clock)
+    elif config.runtime.realtime:
+        source = _wrapped("replay", config, make, name, clock)
+    else:
+        source = make()
+    if camera is None or camera.fps_cap is None:
+        return source
+    from sources.frame_cap import FrameCap
+
+    return FrameCap(source, camera.fps_cap)
 
 
 def _wrapped(kind: str, config: RunConfig, make: Callable[[], Source], source_id: str, clock: Clock) -> Source:
@@ -240,8 +249,10 @@ def build_run(
     outputs = check_outputs(config, source_ids)
     factory = tracker_factory(config.tracker)
     used = detector or build_detector(detector_section_for_tracking(config))
+    filtered = CameraFilter(used, {})
     steering: list[SinkBinding] = []
     try:
+        filtered.wishes = wishes_of(config, used.class_names)
         analysts = analyst_factory(config.analytics, source_ids, used.class_names)
         if analysts is not None and factory is None:
             raise ConfigError("analytics: wanted a tracker, found tracker.kind none; rules count objects by their ids")
@@ -256,10 +267,14 @@ def build_run(
             fail_fast=config.runtime.fail_fast,
             keep_open=config.runtime.keep_open,
             new_ids_after_s=config.runtime.new_ids_after_s,
+            watchdog_s=config.runtime.watchdog_s,
         )
-        runner = Runner(sources, used, factory, [*sinks, *extra_sinks], settings, clock, analysts)
+        given = filtered if config.cameras else used
+        control.analysts = analysts
+        make_analyst = None if analysts is None else control.analyst
+        runner = Runner(sources, given, factory, [*sinks, *extra_sinks], settings, clock, make_analyst, control.remake)
         kept = (output for output in outputs if output.is_file or output.kind == "event_store")
-        control.connect(runner, used.class_names)
+        control.connect(runner, used.class_names, filtered)
         for binding in (*sinks, *extra_sinks):
             if isinstance(binding.sink, SteeringSink):
                 steering.append(binding)

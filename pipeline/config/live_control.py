@@ -7,14 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.config.build import make_source
+from pipeline.config.analytics import analyst_factory, analytics_config, rules_for
+from pipeline.config.build import make_source, source_config
+from pipeline.config.cameras import addresses_of, wishes_of
 from pipeline.config.outputs import build_sinks, outputs_of_source
 from pipeline.config.schema import RunConfig
 from pipeline.core.control import RunMeasures, SourceStatus
 from pipeline.core.errors import UsageError
-from pipeline.core.protocols import Clock
+from pipeline.core.frame import StreamInfo
+from pipeline.core.protocols import Analyst, Clock, Source
+from pipeline.runtime.camera_filter import CameraFilter
 from pipeline.runtime.runner import Runner
+from pipeline.runtime.sink_worker import SinkBinding
+from pipeline.runtime.track_stage import AnalystFactory
 from sources.address import SourceAddress, expand_sources
+
+PER_SOURCE = ("sources", "cameras", "source", "analytics")
+"""Sections that a run takes over while it goes on."""
+WHOLE_RUN = ("detector", "tracker", "outputs", "sink", "draw", "runtime", "alerts", "report")
+"""Sections that need a new start."""
 
 
 class LiveControl:
@@ -29,14 +40,83 @@ class LiveControl:
         self._config = config
         self._clock = clock
         self._lock = threading.Lock()
-        self._addresses = {address.source_id: address for address in expand_sources(config.sources)}
+        self._addresses = {address.source_id: address for address in addresses_of(config)}
+        self._configured = dict(self._addresses)
+        self._filter: CameraFilter | None = None
+        self.analysts: AnalystFactory | None = None
+        """Makes the analytics of a source that begins; replaced with the configuration."""
         self._runner: Runner | None = None
         self._class_names: tuple[str, ...] = ()
 
-    def connect(self, runner: Runner, class_names: tuple[str, ...]) -> None:
-        """The run that is steered."""
+    def connect(self, runner: Runner, class_names: tuple[str, ...], camera_filter: CameraFilter) -> None:
+        """The run that is steered, and what stands before its detector."""
         self._runner = runner
+        self._filter = camera_filter
         self._class_names = class_names
+
+    def analyst(self, info: StreamInfo) -> Analyst | None:
+        """The analytics of a source that begins, by the configuration as it is now."""
+        return None if self.analysts is None else self.analysts(info)
+
+    def adopt(self, config: RunConfig) -> str:
+        """Bring the run in line with another configuration: sources that are new, gone or changed.
+
+        Returns in words what changed. Sources that were added by hand stay. What concerns the whole run (detector,
+        tracker, outputs, runtime) is not changed, and said so.
+
+        Raises:
+            TracklightError: the new configuration cannot work; the run is as it was.
+        """
+        wanted = {address.source_id: address for address in addresses_of(config)}
+        factory = analyst_factory(config.analytics, list(wanted), self._class_names)
+        if (factory is None) != (self.analysts is None):
+            raise UsageError("rules where there were none (or the other way round) need a new start")
+        wishes = wishes_of(config, self._class_names)
+        if wishes and not self._config.cameras:
+            raise UsageError("cameras where there were none need a new start")
+        changed = [name for name in wanted.keys() & self._configured.keys() if self._differs(config, wanted, name)]
+        made = {name: make_source(config, wanted[name], self._clock) for name in changed}
+        gone = [name for name in self._configured if name not in wanted]
+        new = [name for name in wanted if name not in self._configured]
+        kept_out = [key for key in WHOLE_RUN if getattr(config, key) != getattr(self._config, key)]
+        sinks = {name: self._own_sinks(name) for name in new}
+        made |= {name: make_source(config, wanted[name], self._clock) for name in new}
+        with self._lock:
+            for name in gone:
+                self._run.remove_source(name)
+                self._addresses.pop(name, None)
+            self.analysts = factory
+            if self._filter is not None:
+                # An unchanged camera keeps its gate and what that remembers.
+                kept = {n: w for n, w in self._filter.wishes.items() if n in wanted and n not in changed}
+                self._filter.wishes = wishes | kept
+            self._config = self._config.model_copy(update={key: getattr(config, key) for key in PER_SOURCE})
+            for name in changed:
+                self._run.replace_source(made[name])
+            for name in new:
+                self._run.add_source(made[name], sinks[name])
+            self._addresses |= wanted
+            self._configured = wanted
+        said = [
+            f"{what} {', '.join(sorted(names))}"
+            for what, names in (("added", new), ("removed", gone), ("begun anew", changed))
+            if names
+        ]
+        if kept_out:
+            said.append(f"{', '.join(kept_out)} changed too, which needs a new start")
+        return "; ".join(said) or "nothing changed"
+
+    def _differs(self, config: RunConfig, wanted: Mapping[str, SourceAddress], name: str) -> bool:
+        def words(of: RunConfig, address: SourceAddress) -> tuple[object, ...]:
+            camera = of.cameras.get(name)
+            own = source_config(of, str(address.kind), address.value, name if camera is not None else None)
+            return address, own, source_config(of, "reconnect"), camera, rules_for(analytics_config(of.analytics), name)
+
+        return words(config, wanted[name]) != words(self._config, self._configured[name])
+
+    def _own_sinks(self, name: str) -> list[SinkBinding]:
+        outputs = outputs_of_source(self._config, name)
+        return build_sinks(self._config.model_copy(update={"alerts": ()}), outputs, self._class_names)
 
     def sources(self) -> tuple[SourceStatus, ...]:
         """How every source is doing right now."""
@@ -59,8 +139,7 @@ class LiveControl:
         """
         found = self._one(address)
         source = make_source(self._config, found, self._clock)
-        outputs = outputs_of_source(self._config, found.source_id)
-        sinks = build_sinks(self._config.model_copy(update={"alerts": ()}), outputs, self._class_names)
+        sinks = self._own_sinks(found.source_id)
         with self._lock:
             self._run.add_source(source, sinks)
             self._addresses[found.source_id] = found
@@ -73,10 +152,18 @@ class LiveControl:
     def restart(self, source_id: str) -> None:
         """Open a source anew. Raises UsageError: there is none of that name."""
         with self._lock:
-            address = self._addresses.get(source_id)
-            if address is None:
-                raise UsageError(f"wanted a source of this run, found {source_id!r}")
-            self._run.replace_source(make_source(self._config, address, self._clock))
+            self._run.replace_source(self._made(source_id))
+
+    def remake(self, source_id: str) -> Source:
+        """A source of the run made again, not opened yet. Raises UsageError: there is none of that name."""
+        with self._lock:
+            return self._made(source_id)
+
+    def _made(self, source_id: str) -> Source:
+        address = self._addresses.get(source_id)
+        if address is None:
+            raise UsageError(f"wanted a source of this run, found {source_id!r}")
+        return make_source(self._config, address, self._clock)
 
     @property
     def _run(self) -> Runner:

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from pipeline.config.cameras import CameraSettings
+
 Section = dict[str, Any]
 
 
@@ -35,6 +37,12 @@ class RuntimeSettings(BaseModel):
     new_ids_after_s: float = Field(
         default=1.0, ge=0, description="a live source that broke and came back after longer than this gets new ids (s)"
     )
+    watchdog_s: float = Field(
+        default=30.0,
+        ge=0,
+        description="a stage that takes longer for one piece of work hangs: a source is begun anew, a live output let "
+        "go, anything else ends the run (s); 0 = off",
+    )
     realtime: bool = Field(
         default=False, description="play recorded sources at their own rate, dropping what comes too late"
     )
@@ -50,6 +58,9 @@ class RunConfig(BaseModel):
     exist_ok: bool = Field(default=False, description="overwrite outputs that exist")
     report: Path | None = Field(default=None, description="where to write the run report (.json)")
     max_frames: int | None = Field(default=None, ge=1, description="frames read from each source; absent = all")
+    cameras: dict[str, CameraSettings] = Field(
+        default_factory=dict, description="sources by name, each with its own classes, region, rules, frame rate"
+    )
     source: dict[str, Section] = Field(default_factory=dict, description="settings by kind of source")
     detector: Section = Field(default_factory=dict, description="settings of the detector")
     tracker: Section = Field(default_factory=dict, description="`kind` (bytetrack, none) and that tracker's settings")

@@ -125,7 +125,8 @@ class DetectStage:
         worker.at = batch[0]
         dequeued_ns = begin_ns = self._clock.now_ns()
         try:
-            found = self._detector.detect(batch)
+            with worker.busy():
+                found = self._detector.detect(batch)
             end_ns = self._clock.now_ns()
             timelines = [Timeline(frame.captured_ns, dequeued_ns, begin_ns, end_ns) for frame in batch]
             items = [DetectedFrame(*parts) for parts in zip(batch, found, timelines, strict=True)]

@@ -14,7 +14,7 @@ from pipeline.runtime.batcher import Batcher
 from pipeline.runtime.channel import Channel, ChannelClosedError, Policy
 from pipeline.runtime.ledger import Ledger
 from pipeline.runtime.statistics import RunStatistics
-from pipeline.runtime.worker import Worker
+from pipeline.runtime.worker import Work, Worker
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ class SourceReader:
         self.info: StreamInfo | None = None
         self.error: StageError | None = None
         self.removed = False
+        self._channel: Channel[Frame] | None = None
+        self._life: object = None
         self._wiring = wiring
         self._before = before
         self._stopping = threading.Event()
@@ -75,6 +77,20 @@ class SourceReader:
         """Ask for the end; what was read is still processed. From any thread; idempotent."""
         self._stopping.set()
         self.source.interrupt()
+
+    def abandon(self) -> None:
+        """Give up on a thread that hangs: another reader may begin, and what this one reads yet is refused."""
+        self.stop()
+        self._wiring.batcher.give_up(self)
+        if self._channel is not None:
+            self._channel.close()
+
+    def note_life(self) -> None:
+        """A source that tries to connect does not hang: each attempt counts as a new piece of work."""
+        life = getattr(self.source, "attempts", None)
+        if life != self._life and self.worker.work is not None:
+            self.worker.work = Work(time.monotonic_ns())
+        self._life = life
 
     def _failed(self, error: StageError) -> None:
         self.error = error
@@ -89,7 +105,9 @@ class SourceReader:
                 self._before.worker.join()
                 self._before = None
             if not self._stopping.is_set():
-                channel = self._opened(source.open())
+                with worker.busy():
+                    info = source.open()
+                channel = self._opened(info)
                 self._read_frames(channel, worker)
         except SourceError:
             # A source that is interrupted while it opens says so by failing; that is what was asked for.
@@ -109,6 +127,7 @@ class SourceReader:
         else:
             channel = Channel(wiring.recorded_capacity, Policy.BLOCK, wiring.batcher.changed)
         self.info = info
+        self._channel = channel
         wiring.opened(info)
         wiring.batcher.add(info.source_id, channel)
         return channel
@@ -120,7 +139,8 @@ class SourceReader:
         n_read = 0
         while wiring.max_frames is None or n_read < wiring.max_frames:
             began_ns = time.monotonic_ns()
-            frame = self.source.read()
+            with worker.busy():
+                frame = self.source.read()
             if frame is None:
                 return
             reading.add(time.monotonic_ns() - began_ns)

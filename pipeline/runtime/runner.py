@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.clock import MonotonicClock
@@ -16,6 +16,7 @@ from pipeline.core.protocols import Clock, Detector, Source
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
 from pipeline.runtime.batcher import Batcher
+from pipeline.runtime.camera_filter import CameraFilter
 from pipeline.runtime.channel import Channel, Policy
 from pipeline.runtime.detect_stage import DetectStage, SourceEnd
 from pipeline.runtime.intake import IntakeWiring, SourceReader
@@ -25,6 +26,7 @@ from pipeline.runtime.sink_worker import SinkBinding, SinkLine
 from pipeline.runtime.statistics import RunStatistics
 from pipeline.runtime.status import status_of
 from pipeline.runtime.track_stage import AnalystFactory, TrackerFactory, TrackStage
+from pipeline.runtime.watchdog import Watchdog
 from pipeline.runtime.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class RunnerSettings:
         fail_fast: the first source that fails ends the run, instead of ending alone.
         keep_open: the run goes on without sources, for more may be added; only `stop` or a failure ends it.
         new_ids_after_s: a source that broke and came back after longer than this gets new ids.
+        watchdog_s: a stage that takes longer for one piece of work hangs; 0 = nothing is watched.
     """
 
     max_batch: int = 1
@@ -60,6 +63,7 @@ class RunnerSettings:
     fail_fast: bool = False
     keep_open: bool = False
     new_ids_after_s: float = 1.0
+    watchdog_s: float = 30.0
 
 
 class Runner:
@@ -73,6 +77,7 @@ class Runner:
         settings: capacities and limits.
         clock: the one clock that all stamps are on.
         analyst_factory: makes each source's analytics from its StreamInfo, or None for a source without rules.
+        remake_source: makes a source of the run again, by its id, where the old one hangs; None: it ends as failed.
 
     Raises:
         UsageError: no source, or two of one id.
@@ -87,6 +92,7 @@ class Runner:
         settings: RunnerSettings | None = None,
         clock: Clock | None = None,
         analyst_factory: AnalystFactory | None = None,
+        remake_source: Callable[[str], Source] | None = None,
     ) -> None:
         names = [source.source_id for source in sources]
         self._settings = settings or RunnerSettings()
@@ -100,6 +106,8 @@ class Runner:
         self._infos: dict[str, StreamInfo] = {}
         self._readers: dict[str, SourceReader] = {}
         self._closings: list[Closing] = []
+        self._sink_errors: list[StageError] = []
+        self._abandoned: list[SinkLine] = []
         self._lock = threading.Lock()
         self._source_errors: dict[str, StageError] = {}
         self._first_error: StageError | None = None
@@ -108,6 +116,7 @@ class Runner:
         self._aborted = threading.Event()
         self._over = threading.Event()
         self._batcher = Batcher(self._settings.max_batch, self._settings.batch_wait_s)
+        self._filter = detector if isinstance(detector, CameraFilter) else None
         self._detection = DetectStage(
             detector,
             self._batcher,
@@ -136,6 +145,8 @@ class Runner:
             drop=self._drop,
         )
         self._started = False
+        self._remake_source = remake_source
+        self._watchdog = Watchdog(self._settings.watchdog_s)
         # Replaced, never changed: threads go through it while sinks are added.
         self._lines: tuple[SinkLine, ...] = tuple(self._make_line(binding) for binding in sinks)
         self._pumped = [line for line in self._lines if line.binding.sink.needs_main_thread]
@@ -305,17 +316,23 @@ class Runner:
         with self._lock:
             errors = {name: str(error) for name, error in self._source_errors.items()}
             first, closings = self._first_error, tuple(self._closings)
-        all_errors = dict.fromkeys([*([str(first)] if first else []), *errors.values()])
+            of_sinks = [str(error) for error in self._sink_errors]
+            lines = (*self._lines, *self._abandoned)
+        all_errors = dict.fromkeys([*([str(first)] if first else []), *errors.values(), *of_sinks])
         return self.statistics.report(
             infos=self.infos,
             status=self._status(),
             accounts=self.ledger.snapshot(),
-            counters={name: dict(reader.source.counters) for name, reader in list(self._readers.items())},
+            counters={name: self._counters(reader) for name, reader in list(self._readers.items())},
             source_errors=errors,
-            sinks={line.binding.name: line.account() for line in self._lines},
+            sinks={line.binding.name: line.account() for line in lines},
             errors=tuple(all_errors),
             closings=closings,
         )
+
+    def _counters(self, reader: SourceReader) -> dict[str, int]:
+        of_filter = self._filter.counters(reader.source.source_id) if self._filter is not None else {}
+        return {**reader.source.counters, **of_filter}
 
     # -- the calling thread -------------------------------------------------------------------------------------------
 
@@ -328,11 +345,56 @@ class Runner:
                     line.pump(timeout_s=0.02)
             else:
                 next((w for w in self._workers if w.alive), self._workers[0]).join(0.05)
+            self._free_hanging()
             if self._stopping.is_set() or self._aborted.is_set():
                 now = time.monotonic()
                 deadline = deadline or now + self._settings.drain_s
                 if now > deadline or self._at_once.is_set():
                     return
+
+    def _free_hanging(self) -> None:
+        """What hangs is named; a source or a live sink goes alone, anything else ends the run."""
+        readers = {reader.worker: reader for reader in list(self._readers.values())}
+        lines = {line.worker: line for line in self._lines}
+        for reader in readers.values():
+            reader.note_life()
+        for worker in self._watchdog.hanging(self._workers, time.monotonic_ns()):
+            error = StageError(
+                worker.stage,
+                TimeoutError(f"hangs for more than {self._settings.watchdog_s:g} s"),
+                f"what follows {worker.at}" if worker in readers and worker.at else str(worker.at or "") or None,
+            )
+            if worker in readers:
+                logger.warning("%s; it is begun anew", error)
+                self._begin_anew(readers[worker], error)
+            elif worker in lines and lines[worker].binding.sink.is_live:
+                logger.warning("%s; the run goes on without it", error)
+                self._abandon_sink(lines[worker], error)
+            else:
+                self._stage_failed(error)
+
+    def _begin_anew(self, reader: SourceReader, error: StageError) -> None:
+        name = reader.source.source_id
+        reader.abandon()
+        self._forget(reader.worker)
+        if self._remake_source is None or self._stopping.is_set():
+            reader.error = error
+            self._source_failed(error)
+            return
+        self._add_reader(SourceReader(self._remake_source(name), self._wiring))
+
+    def _abandon_sink(self, line: SinkLine, error: StageError) -> None:
+        with self._lock:
+            self._lines = tuple(other for other in self._lines if other is not line)
+            self._sink_errors.append(error)
+            self._abandoned.append(line)
+        line.abort()
+        self._forget(line.worker)
+
+    def _forget(self, worker: Worker) -> None:
+        """Nobody waits for this thread any more; it ends by itself should it ever wake."""
+        with self._lock:
+            self._workers = [other for other in self._workers if other is not worker]
 
     def _end_all(self) -> None:
         """Whatever happened: no thread goes on, every sink is closed."""
@@ -394,7 +456,8 @@ class Runner:
                     continue
                 worker.at = item.frame
                 try:
-                    result = self._tracking.result(item)
+                    with worker.busy():
+                        result = self._tracking.result(item)
                 except Exception:
                     self.ledger.dropped(item.frame.source_id, "failed")
                     raise
@@ -437,4 +500,4 @@ class Runner:
             return "failed"
         if self._stopping.is_set():
             return "interrupted"
-        return "partial" if self._source_errors else "completed"
+        return "partial" if self._source_errors or self._sink_errors else "completed"

@@ -140,17 +140,21 @@ class SinkLine:
             return
         self._busy_since_ns = time.monotonic_ns()
         try:
-            self._open_announced()
-            if isinstance(result, Closing):
-                self._tell_end(result)
-                return
-            worker.at = result.frame
-            began_ns = time.monotonic_ns()
-            self._watched(lambda: sink.write(result))
-            self._n_written += 1
-            self._writing.add(time.monotonic_ns() - began_ns)
+            with worker.busy():
+                self._take(worker, result)
         finally:
             self._busy_since_ns = None
+
+    def _take(self, worker: Worker, result: FrameResult | Closing) -> None:
+        self._open_announced()
+        if isinstance(result, Closing):
+            self._tell_end(result)
+            return
+        worker.at = result.frame
+        began_ns = time.monotonic_ns()
+        self._watched(lambda: self.binding.sink.write(result))
+        self._n_written += 1
+        self._writing.add(time.monotonic_ns() - began_ns)
 
     def _watched(self, action: Callable[[], None]) -> None:
         try:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from pipeline.core.errors import StageError
 from pipeline.core.frame import Frame
 from pipeline.runtime.channel import ChannelClosedError
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One call of a stage's own code that goes on."""
+
+    since_ns: int
 
 
 class Worker:
@@ -26,6 +36,8 @@ class Worker:
         self.stage = stage
         self.at: Frame | None = None
         """The frame in hand, for the error text."""
+        self.work: Work | None = None
+        """The call of the stage's own code that goes on, for the watchdog; None while it waits."""
         self._body = body
         self._on_error = on_error
         # Not a daemon: a daemon thread would be cut off inside a C library at exit, with files half written.
@@ -40,6 +52,15 @@ class Worker:
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Around a call of the stage's own code, which may hang."""
+        self.work = Work(time.monotonic_ns())
+        try:
+            yield
+        finally:
+            self.work = None
 
     @property
     def alive(self) -> bool:
