@@ -333,7 +333,6 @@ def test_the_picture_of_a_very_long_frame(hook: Hook, make_result: Make) -> None
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sinks.alert_spool.FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr("sinks.alert_spool.LONGEST_PAUSE_S", 0.02)
-    monkeypatch.setattr("sinks.alerts.DRAIN_S", 0.2)
 
 
 def rules_told(hook: Hook) -> list[str]:
@@ -342,14 +341,16 @@ def rules_told(hook: Hook) -> list[str]:
 
 @pytest.mark.usefixtures("impatient")
 def test_messages_in_a_spool_outlive_the_run(
-    hook: Hook, make_result: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    hook: Hook, make_result: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nobody = {"name": "the gate", "webhook": "http://127.0.0.1:9/hook/sEcReTpath", "spool": tmp_path, "attempts": 1}
     first = sink_of(nobody)
+    monkeypatch.setattr("sinks.alerts.DRAIN_S", 0.1)
     told(first, [make_result(n, events=(event(rule=f"r{n}"),)) for n in range(3)])
     assert first.counters["delivered"] == first.counters["failed"] == 0
     assert "3 messages wait in" in caplog.text
     assert "sEcReTpath" not in caplog.text
+    monkeypatch.setattr("sinks.alerts.DRAIN_S", 5.0)
     told(sink_of({**nobody, "webhook": hook.url}), [make_result(events=(event(rule="r3"),))])
     assert rules_told(hook) == ["r0", "r1", "r2", "r3"]
     told(sink_of({**nobody, "webhook": hook.url}), [])
