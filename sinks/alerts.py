@@ -199,7 +199,7 @@ class _Alert:
         if config.spool is None:
             self.delivery = Delivery(config.name, channel, attempts=config.attempts, capacity=CAPACITY)
         else:
-            folder = config.spool / re.sub(r"[^\w.-]", "_", config.name)
+            folder = config.spool / re.sub(r"[^\w-]", "_", config.name)
             size = config.spool_mb * 1_000_000
             self.delivery = SpooledDelivery(config.name, channel, folder=folder, max_bytes=size)
 

@@ -358,6 +358,17 @@ def test_messages_in_a_spool_outlive_the_run(
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("name", ["..", "../../elsewhere", "a/b"])
+def test_a_spool_stays_in_its_folder(name: str, make_result: Make, tmp_path: Path) -> None:
+    home = tmp_path / "spools" / "here"
+    told(sink_of({"name": name, "webhook": "http://127.0.0.1:9/", "spool": home}), [make_result(events=(event(),))])
+    assert [path.name for path in tmp_path.iterdir()] == ["spools"]
+    assert [path.name for path in home.parent.iterdir()] == ["here"]
+    (place,) = home.iterdir()
+    assert place.is_dir()
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_spool_tries_until_somebody_has_it(hook: Hook, make_result: Make, tmp_path: Path) -> None:
     hook.answers = [500, 503, 500, 429, 500, 404]  # the second message is refused for good
     sink = sink_of({"webhook": hook.url, "spool": tmp_path, "attempts": 1})
