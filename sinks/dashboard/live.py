@@ -30,6 +30,8 @@ class _Client:
 class LiveFeed:
     """Serves `/api/v1/live`: `{"type": "status", "sources": [...]}` and `{"type": "event", "event": {...}}`.
 
+    At the end of the run the server closes it, with code 1012.
+
     Args:
         control: the run.
         answer: makes what is told of an event.
@@ -47,7 +49,6 @@ class LiveFeed:
         self._keep = keep
         self._loop: asyncio.AbstractEventLoop | None = None
         self._clients: set[_Client] = set()
-        self._ended = False
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """The loop in which clients are served."""
@@ -57,12 +58,6 @@ class LiveFeed:
         """Pass an event on to everyone who watches. From any thread."""
         if self._loop is not None and self._clients:
             self._loop.call_soon_threadsafe(self._spread, self._answer(event))
-
-    def end(self) -> None:
-        """Let every client go. From any thread."""
-        self._ended = True
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._wake)
 
     async def serve(self, socket: WebSocket) -> None:
         """One client, until it leaves, is too slow, or the run ends."""
@@ -82,16 +77,13 @@ class LiveFeed:
         loop = asyncio.get_running_loop()
         status_s = loop.time()
         try:
-            while not leaving.done() and not self._ended:
+            while not leaving.done():
                 if loop.time() >= status_s:
                     status_s = loop.time() + _EVERY_S
                     await _send(socket, {"type": "status", "sources": self._sources()})
                 while client.events:
                     await _send(socket, {"type": "event", "event": client.events.popleft().model_dump()})
                 await _wait(client.news, status_s - loop.time())
-            if self._ended:
-                await _send(socket, {"type": "end"})
-                await socket.close(1001)
         except (TimeoutError, WebSocketDisconnect, RuntimeError):
             """The client left, or takes nothing."""
         finally:
@@ -106,10 +98,6 @@ class LiveFeed:
     def _spread(self, event: EventAnswer) -> None:
         for client in self._clients:
             client.events.append(event)
-            client.news.set()
-
-    def _wake(self) -> None:
-        for client in self._clients:
             client.news.set()
 
 

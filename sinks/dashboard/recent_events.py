@@ -58,9 +58,9 @@ class RecentEvents:
         return kept
 
     def newest(self, limit: int, source_id: str | None = None) -> list[RecentEvent]:
-        """The one told last first; of one source, or of all."""
-        kept = [one for one in reversed(self._events.values()) if source_id in (None, one.event.source_id)]
-        return kept[:limit]
+        """The one that began last first; of one source, or of all."""
+        kept = [one for one in self._events.values() if source_id in (None, one.event.source_id)]
+        return sorted(kept, key=lambda one: one.wall_s, reverse=True)[:limit]
 
     def picture(self, event_id: str) -> bytes:
         """A JPEG of what it is about, empty where there is none."""

@@ -54,7 +54,8 @@ class SourceAnswer(BaseModel):
             latency_p95_ms=round(status.latency_p95_ms, 1),
             age_s=None if status.age_s is None else round(status.age_s, 3),
             counters=dict(status.counters),
-            error=None if status.error is None else one_line(status.error),
+            # What failed is the source, whose name stands above already.
+            error=None if status.error is None else one_line(status.error.removeprefix(f"source:{status.source_id}: ")),
         )
 
 

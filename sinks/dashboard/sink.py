@@ -24,7 +24,6 @@ from sinks.dashboard.views import Views
 from sinks.draw import DrawConfig
 
 if TYPE_CHECKING:
-    from sinks.dashboard.live import LiveFeed
     from sinks.dashboard.server import WebServer
 
 
@@ -75,7 +74,6 @@ class DashboardSink:
         self._config = config
         self._board = Board(class_names)
         self._views = Views(self._board, config.draw, class_names, config.most_cpu)
-        self._live: LiveFeed | None = None
         self._server: WebServer | None = None
         self.url = ""
         """Where the page is; empty until `steer`."""
@@ -97,7 +95,6 @@ class DashboardSink:
         live = LiveFeed(control, event_answer, self._keep)
         app = make_app(control, self._board, self._views, live, PictureFeed(self._views))
         guard = Guard(app, Access(loopback, token, f"tracklight-{port}"))
-        self._live = live
         self._board.on_event = live.tell
         self._server = WebServer(guard, listener, live.begin)
         self._views.start()
@@ -121,11 +118,9 @@ class DashboardSink:
     def close(self) -> None:
         """Close every connection, within 2 s. Idempotent."""
         self._views.close()
-        if self._live is not None:
-            self._live.end()
         if self._server is not None:
             self._server.stop()
-        self._live = self._server = None
+        self._server = None
 
     def _keep(self, source_ids: Collection[str]) -> None:
         """Forget other sources than these."""

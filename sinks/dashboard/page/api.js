@@ -1,6 +1,7 @@
 // Talks to the interface under /api/v1.
 
 const API = "/api/v1";
+const RUN_ENDED = 1012; // what a WebSocket is closed with then
 
 /** Asks and gives what is answered. Throws an Error with the server's own words, or that it cannot be reached. */
 export async function ask(path, method = "GET", body = undefined) {
@@ -23,7 +24,7 @@ export async function ask(path, method = "GET", body = undefined) {
 
 export const sourcePath = (id) => `/sources/${encodeURIComponent(id)}`;
 
-/** A WebSocket that comes back. `open(socket)`, `message(event)`, `state(isOpen)`. */
+/** A WebSocket that comes back. `open(socket)`, `message(event)`, `state(isOpen, hasEnded)`. */
 export function socket(path, { open = () => {}, message, state = () => {} }) {
   let current = null;
   const connect = () => {
@@ -32,7 +33,7 @@ export function socket(path, { open = () => {}, message, state = () => {} }) {
     current.binaryType = "arraybuffer";
     current.onopen = () => { state(true); open(current); };
     current.onmessage = message;
-    current.onclose = () => { state(false); setTimeout(connect, 1500); };
+    current.onclose = (event) => { state(false, event.code === RUN_ENDED); setTimeout(connect, 1500); };
   };
   connect();
   return {

@@ -57,9 +57,10 @@ function route() {
   scrollTo(0, 0);
 }
 
-function gone(isOpen) {
+function gone(isOpen, hasEnded) {
   $("gone").hidden = isOpen;
-  if (isOpen) ended = false;
+  ended = !isOpen && (ended || hasEnded);
+  if (isOpen) $("gone").textContent = "";
   else $("gone").textContent = ended ? "The run has ended." : "Tracklight cannot be reached. Trying again…";
 }
 
@@ -67,7 +68,6 @@ function hear(event) {
   const message = JSON.parse(event.data);
   if (message.type === "status") take(message.sources);
   if (message.type === "event") page.event(message.event);
-  if (message.type === "end") ended = true;
 }
 
 begin(async () => take(await ask("/sources")));

@@ -35,10 +35,12 @@ async function stop(event) {
   event.preventDefault();
   $("stop-confirm").disabled = true;
   try {
+    // First, for its page would go on asking for what is gone.
+    location.hash = "#/";
+    await new Promise((done) => { setTimeout(done); });
     await ask(sourcePath(stopping), "DELETE");
     $("stop-dialog").close();
     announce(`${stopping} was stopped`);
-    location.hash = "#/";
     await refresh();
   } catch (error) {
     fail($("stop-error"), error);

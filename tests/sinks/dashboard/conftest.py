@@ -20,6 +20,8 @@ pytest.importorskip("uvicorn", reason="uvicorn is not installed")
 
 from sinks.dashboard.sink import DashboardConfig, DashboardSink
 
+TOKEN = "a-token-of-enough-length"
+
 
 def status(source_id: str, state: SourceState = SourceState.LIVE, error: str | None = None) -> SourceStatus:
     return SourceStatus(
@@ -89,6 +91,24 @@ class Served:
     def close(self) -> None:
         self.client.close()
         self.sink.close()
+
+
+@pytest.fixture(scope="module")
+def served(make_result: Callable[..., FrameResult]) -> Iterator[Served]:
+    """One dashboard for all tests of a file that do not change it."""
+    served = Served(make_result, {})
+    # Its event loop starts a thread for such a request and keeps it; no test is to be blamed for that.
+    served.client.post("/api/v1/sources/door/restart")
+    yield served
+    served.close()
+
+
+@pytest.fixture(scope="module")
+def locked(make_result: Callable[..., FrameResult]) -> Iterator[Served]:
+    """One that others than this machine can reach, with a token."""
+    served = Served(make_result, {"host": "0.0.0.0", "token": TOKEN})
+    yield served
+    served.close()
 
 
 @pytest.fixture

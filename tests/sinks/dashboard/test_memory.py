@@ -107,7 +107,8 @@ def test_a_better_picture_replaces_the_first_but_not_a_guessed_one(make_result: 
 def test_only_the_newest_events_are_kept() -> None:
     events = RecentEvents()
     for index in range(1000):
-        events.take(Event(str(index), EventKind.CROSSING, "Gate", "door", 1.0, 1.0, index, index), None)
+        crossing = Event(str(index), EventKind.CROSSING, "Gate", "door", 1.0, 1.0, index * 1_000_000_000, index)
+        events.take(crossing, None)
     kept = events.newest(10**6)
     assert len(kept) == MOST_EVENTS
     assert kept[0].event.event_id == "999"
