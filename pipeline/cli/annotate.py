@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.options import add_detector_options, add_settings_options, given, image_size
+from pipeline.cli.options import add_detector_options, add_settings_options, given, image_size, rules_section
 from pipeline.cli.signals import stop_on_signals
 from pipeline.core.errors import UsageError
 from pipeline.core.url import redact
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _flags(args: argparse.Namespace) -> dict[str, Any]:
     flags: dict[str, Any] = {
-        **given(sources=args.source, max_frames=args.max_frames),
+        **given(sources=args.source, max_frames=args.max_frames, analytics=rules_section(args.rules)),
         "detector": given(
             weights=args.weights,
             img_size=image_size(args.img_size),
@@ -99,10 +99,6 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
         ),
         "runtime": given(batch=args.batch_size),
     }
-    if args.rules is not None:
-        from pipeline.config.yaml_file import read_yaml
-
-        flags["analytics"] = read_yaml(Path(args.rules))
     if args.tracker is not None:
         from pipeline.config.build import tracker_section
 
