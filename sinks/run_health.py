@@ -9,8 +9,8 @@ class RunHealth:
     """Answers for /healthz and /readyz.
 
     Args:
-        hang_s: an output that is at one result for so long hangs; so does a stage behind a source that gives frames and
-            yet got no result for so long.
+        hang_s: a stage that is at one piece of work for so long hangs; so does whatever lies behind a source that gives
+            frames and yet got no result for so long.
     """
 
     def __init__(self, hang_s: float) -> None:
@@ -25,9 +25,10 @@ class RunHealth:
         """
         if control is None:
             return None
-        for name, sink in control.measures(()).sinks.items():
-            if sink.busy_s > self._hang_s:
-                return f"output {name}: at one result for {sink.busy_s:.0f} s"
+        for stage, busy_s in control.measures(()).busy_s.items():
+            # A source that hangs is begun anew by the run itself.
+            if busy_s > self._hang_s and not stage.startswith("source:"):
+                return f"{stage}: at one piece of work for {busy_s:.0f} s"
         for status in control.sources():
             if status.state is SourceState.LIVE and status.age_s is not None and status.age_s > self._hang_s:
                 return f"{status.source_id}: frames come, but the newest result is {status.age_s:.0f} s old"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -89,14 +89,12 @@ class SinkAccount:
     Attributes:
         handed, written, dropped: results.
         counters: what it counted itself.
-        busy_s: for how long it has been at the result in hand; 0 while it waits for one.
     """
 
     handed: int
     written: int
     dropped: int
     counters: Mapping[str, int]
-    busy_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +106,14 @@ class RunMeasures:
         stages: by stage: `read:<source>`, `queue`, `detect` (one batch), `track`, `analyse`, `sink:<name>`.
         queues: by the stage that takes from it; `detect:<source>` is a source's own.
         sinks: by name.
+        busy_s: by stage, for how long its thread has been at the piece of work in hand; absent while it waits.
     """
 
     latency: Mapping[str, Histogram]
     stages: Mapping[str, Histogram]
     queues: Mapping[str, QueueDepth]
     sinks: Mapping[str, SinkAccount]
+    busy_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class RunControl(Protocol):

@@ -309,7 +309,10 @@ class Runner:
         queues = {f"detect:{name}": depth for name, depth in self._batcher.depths().items()}
         queues["track"] = QueueDepth(len(detected), detected.capacity)
         queues |= {f"sink:{line.binding.name}": line.depth() for line in lines}
-        return RunMeasures(latency, stages, queues, {line.binding.name: line.account_now() for line in lines})
+        now_ns = time.monotonic_ns()
+        at_work = [(worker.stage, work) for worker in self._workers if worker.alive and (work := worker.work)]
+        busy_s = {stage: (now_ns - work.since_ns) / 1e9 for stage, work in at_work}
+        return RunMeasures(latency, stages, queues, {line.binding.name: line.account_now() for line in lines}, busy_s)
 
     def report(self) -> RunReport:
         """What happened so far; final once `run` has returned or raised."""

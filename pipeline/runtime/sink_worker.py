@@ -63,7 +63,6 @@ class SinkLine:
         self._n_closings = 0
         self._lock = threading.Lock()
         self._n_written = 0
-        self._busy_since_ns: int | None = None
         self._pump_ended = False
 
     # -- from the runner ----------------------------------------------------------------------------------------------
@@ -113,9 +112,7 @@ class SinkLine:
         """As `account`, while the run goes on: what is still held counts as neither written nor dropped."""
         counters = dict(getattr(self.binding.sink, "counters", {}))
         n_handed = self._channel.n_put - self._n_closings
-        since_ns = self._busy_since_ns
-        busy_s = 0.0 if since_ns is None else (time.monotonic_ns() - since_ns) / 1e9
-        return SinkAccount(n_handed, self._n_written, self._channel.n_displaced, counters, busy_s)
+        return SinkAccount(n_handed, self._n_written, self._channel.n_displaced, counters)
 
     def depth(self) -> QueueDepth:
         """Results that wait for the sink."""
@@ -138,12 +135,8 @@ class SinkLine:
             if isinstance(sink, PolledSink):
                 self._watched(sink.poll)
             return
-        self._busy_since_ns = time.monotonic_ns()
-        try:
-            with worker.busy():
-                self._take(worker, result)
-        finally:
-            self._busy_since_ns = None
+        with worker.busy():
+            self._take(worker, result)
 
     def _take(self, worker: Worker, result: FrameResult | Closing) -> None:
         self._open_announced()

@@ -87,9 +87,15 @@ def status(source_id: str = "cam", state: SourceState = SourceState.LIVE, **chan
 class Control:
     """A run that says what it is told to say."""
 
-    def __init__(self, *statuses: SourceStatus, sinks: Mapping[str, SinkAccount] | None = None) -> None:
+    def __init__(
+        self,
+        *statuses: SourceStatus,
+        sinks: Mapping[str, SinkAccount] | None = None,
+        busy_s: Mapping[str, float] | None = None,
+    ) -> None:
         self.statuses = statuses
         self.sinks = sinks or {}
+        self.busy_s = busy_s or {}
 
     def sources(self) -> tuple[SourceStatus, ...]:
         return self.statuses
@@ -97,7 +103,9 @@ class Control:
     def measures(self, bounds_s: tuple[float, ...]) -> RunMeasures:
         histogram = Histogram(tuple(range(len(bounds_s))), 20, 1.5)
         queues = {"detect:cam": QueueDepth(1, 2)}
-        return RunMeasures({"cam": histogram, "gone": histogram}, {"detect": histogram}, queues, self.sinks)
+        return RunMeasures(
+            {"cam": histogram, "gone": histogram}, {"detect": histogram}, queues, self.sinks, self.busy_s
+        )
 
 
 def scene(crossings: tuple[int, int] = (0, 0), occupancy: int = 0, visits: int = 0, alarm: bool = False) -> Scene:
@@ -286,15 +294,12 @@ def test_alive(serve: Callable[..., MetricsSink], state: SourceState, age_s: flo
     assert (b"b: frames come" in body) == (code == 503)
 
 
-def test_an_output_that_hangs_is_named(serve: Callable[..., MetricsSink]) -> None:
-    control = Control(
-        status(), sinks={"a.mp4": SinkAccount(2, 1, 0, {}, 1.0), "rtsp://u:pw@h/x": SinkAccount(2, 1, 0, {})}
-    )
+def test_a_stage_that_hangs_is_named(serve: Callable[..., MetricsSink]) -> None:
+    control = Control(status(), busy_s={"sink:a.mp4": 1.0, "source:cam": 60.0})
     sink = serve(control, hang_s=5)
-    assert get(sink, "/healthz")[0] == 200
-    control.sinks = {"rtsp://u:pw@h/x": SinkAccount(2, 1, 0, {}, 6.0)}
-    code, body = get(sink, "/healthz")
-    assert (code, body) == (503, b"output rtsp://***@h/x: at one result for 6 s\n")
+    assert get(sink, "/healthz")[0] == 200  # a source that hangs is begun anew by the run
+    control.busy_s = {"sink:rtsp://u:pw@h/x": 6.0}
+    assert get(sink, "/healthz") == (503, b"sink:rtsp://***@h/x: at one piece of work for 6 s\n")
 
 
 def test_ready_from_the_first_result_or_all_sources(serve: Callable[..., MetricsSink]) -> None:
@@ -514,11 +519,11 @@ def test_an_output_of_a_real_run_that_hangs_is_named_until_it_goes_on(serve: Cal
     thread = threading.Thread(target=runner.run)
     thread.start()
     try:
-        until(lambda: get(sink, "/healthz")[1].startswith(b"output stuck.mp4: at one result"))
+        until(lambda: get(sink, "/healthz")[1].startswith(b"sink:stuck.mp4: at one piece of work"))
         stuck.go_on.set()
         step.release()
         until(lambda: runner.measures(()).sinks["stuck.mp4"].written == 2)
-        until(lambda: runner.measures(()).sinks["stuck.mp4"].busy_s == 0)
+        until(lambda: "sink:stuck.mp4" not in runner.measures(()).busy_s)
     finally:
         stuck.go_on.set()
         runner.stop()
