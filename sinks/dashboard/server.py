@@ -18,6 +18,7 @@ MOST_CONNECTIONS = 128
 MAX_HEAD_BYTES = 16 * 1024
 HEAD_TIMEOUT_S = 10.0
 """A connection on which no request comes is closed."""
+STUCK_TIMEOUT_S = 20.0
 _SEND_BUFFER_BYTES = 256 * 1024
 """What the system holds for a client: pictures that wait there are old when they are seen."""
 _END_S = 1.0
@@ -37,6 +38,9 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Who takes nothing is cut off by the system: asyncio itself would wait for ever to send the rest.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(STUCK_TIMEOUT_S * 1000))
         listener.bind(address)
         listener.listen(MOST_CONNECTIONS)
         listener.setblocking(False)

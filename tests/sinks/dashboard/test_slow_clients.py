@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from websockets.sync.client import connect
@@ -104,6 +105,29 @@ def test_a_client_that_never_reads_is_given_little_and_let_go(
         client.close()
     assert time.monotonic() - began < 8
     assert 100_000 < received < 3_000_000
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no TCP_USER_TIMEOUT")
+def test_a_client_that_never_reads_is_cut_off(serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not hold one of the connections for ever."""
+    from sinks.dashboard import motion_jpeg
+
+    monkeypatch.setattr(motion_jpeg, "SEND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(server, "STUCK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
+    served = serve(most_cpu=1.0)
+    noise = np.random.default_rng(0).integers(0, 255, (360, 640, 3), np.uint8)
+    with filming(served, noise), ExitStack() as clients:
+        for _ in range(2):
+            clients.enter_context(open_raw(served.port, GET_VIEW))
+        deadline = time.monotonic() + 8
+        while time.monotonic() < deadline:
+            try:
+                assert served.client.get(f"{API}/sources").status_code == 200
+                return
+            except httpx.TransportError:
+                threading.Event().wait(0.2)
+    raise AssertionError("the two still hold both connections")
 
 
 def test_a_connection_that_says_nothing_is_closed(serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
