@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pipeline.analytics.config import SourceRules
@@ -11,19 +13,23 @@ from pipeline.analytics.heatmap import HeatmapGrid
 from pipeline.analytics.kernels import DEFAULT, RuleKernels
 from pipeline.analytics.lines import Lines
 from pipeline.analytics.motion import Motion
+from pipeline.analytics.notes import Notes
 from pipeline.analytics.object_events import ObjectEvents
 from pipeline.analytics.objects import ObjectTable
 from pipeline.analytics.rule_clock import RuleClock
 from pipeline.analytics.view import Rule, View
 from pipeline.analytics.zones import Zones
 from pipeline.core.arrays import BoolArray, IntArray
-from pipeline.core.event import Event
+from pipeline.core.event import Event, EventKind
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.scene import Closing, Scene, SceneLayout
 from pipeline.core.tracks import Tracks
 
 _NOTES_S = 0.2
 """How long the texts beside the objects stay as they are (s)."""
+
+_CALM = frozenset({EventKind.OBJECT, EventKind.CROSSING, EventKind.VISIT, EventKind.SUDDEN_STOP})
+"""Events that begin and end no alarm."""
 
 
 class RuleAnalyst:
@@ -60,11 +66,12 @@ class RuleAnalyst:
         self._shape_hw: tuple[int, int] | None = None
         self._layout: SceneLayout | None = None
         self._view: View | None = None
-        self._counts: tuple[IntArray, IntArray, BoolArray] | None = None
+        self._counts: tuple[IntArray, IntArray] | None = None
+        self._alarms: BoolArray | None = None
         self._n_by_class: dict[int, int] = {}
         self._n_objects: dict[str, int] = {}
         self._noted_s = -np.inf
-        self._noted: dict[int, str] = {}
+        self._noted: Mapping[int, str] = {}
 
     def update(self, frame: Frame, tracks: Tracks) -> tuple[tuple[Event, ...], Scene]:
         """Take the tracks of the next frame; what happened at it, and how things stand.
@@ -116,15 +123,12 @@ class RuleAnalyst:
         )
 
     def _scene(self, layout: SceneLayout, view: View, events: tuple[Event, ...]) -> Scene:
-        before = self._counts
-        if before is None or events:
-            # Nothing but occupancy changes without an event.
-            before = self._counts = (
-                self._lines.crossings.copy(),
-                self._zones.visits,
-                self._zones.alarms | self._motion.alarms,
-            )
-        crossings, visits, alarms = before
+        # Nothing but occupancy changes without an event.
+        if events or self._counts is None:
+            self._counts = self._lines.crossings.copy(), self._zones.visits
+        if self._alarms is None or not _CALM.issuperset([event.kind for event in events]):
+            self._alarms = self._zones.alarms | self._motion.alarms
+        crossings, visits = self._counts
         if self._n_by_class != self._objects.n_by_class:
             self._n_by_class, self._n_objects = self._objects.n_by_class.copy(), self._named_counts()
         return Scene(
@@ -132,7 +136,7 @@ class RuleAnalyst:
             crossings,
             self._zones.occupancy,
             visits,
-            alarms,
+            self._alarms,
             self._n_objects,
             None if self._heatmap is None else self._heatmap.presence,
             self._notes(view),
@@ -143,19 +147,10 @@ class RuleAnalyst:
         names, n_by_class = self._class_names, self._objects.n_by_class
         return {names[i] if 0 <= i < len(names) else f"class {i}": n for i, n in sorted(n_by_class.items()) if n}
 
-    def _notes(self, view: View) -> dict[int, str]:
-        """Speed and dwell of each object in the frame that has one, by track id; as often as people can read."""
-        if self._noted_s <= view.time_s < self._noted_s + _NOTES_S:
-            return self._noted
-        self._noted_s, self._noted = view.time_s, self._worded(view)
+    def _notes(self, view: View) -> Mapping[int, str]:
+        """Speed and dwell of each object in the frame, as often as people can read them."""
+        if not self._noted_s <= view.time_s < self._noted_s + _NOTES_S:
+            has_zones = bool(self._config.zones) and len(view.slot) > 0
+            dwell_s = self._zones.dwell_s(view.slot).max(axis=1) if has_zones else None
+            self._noted_s, self._noted = view.time_s, Notes(view.track_id, self._motion.speeds.kmh(view), dwell_s)
         return self._noted
-
-    def _worded(self, view: View) -> dict[int, str]:
-        notes = self._motion.speeds.notes(view)
-        if self._config.zones and len(view.slot):
-            longest_s = self._zones.dwell_s(view.slot).max(axis=1)
-            for track_id, seconds in zip(view.track_id.tolist(), longest_s.tolist(), strict=True):
-                if seconds:
-                    speed = notes.get(track_id)
-                    notes[track_id] = f"{speed}, {seconds:.0f} s" if speed else f"{seconds:.0f} s"
-        return notes

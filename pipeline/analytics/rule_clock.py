@@ -42,12 +42,13 @@ class RuleClock:
             self._time_s, self._index = frame.pts_s or 0.0, frame.index
             return self._time_s
         frames = max(frame.index - self._index, 1)
-        expected_s = self._time_s + frames * self._interval_s
         pts_s = None if frame.pts_s is None else frame.pts_s + self._offset_s
         if pts_s is not None and pts_s > self._time_s:
             self._intervals_s.append((pts_s - self._time_s) / frames)
             self._time_s, self._index = pts_s, frame.index
-        elif pts_s is None or expected_s - pts_s > TOLERATED_S:
+            return self._time_s
+        expected_s = self._time_s + frames * self._interval_s
+        if pts_s is None or expected_s - pts_s > TOLERATED_S:
             self._offset_s += 0.0 if pts_s is None else expected_s - pts_s
             self._time_s, self._index = expected_s, frame.index
         return self._time_s

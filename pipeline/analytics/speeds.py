@@ -69,11 +69,6 @@ class Speeds:
         """Take the places of the next frame. True: velocities are new; False: too little time has passed for that."""
         return self._slopes.update(view)
 
-    def notes(self, view: View) -> dict[int, str]:
-        """Speeds in words by track id, for pictures; of objects on a ground plane, as px/s tell nobody much."""
-        if self.plane is None:
-            return {}
-        speeds = self.speed[view.slot]
-        told = np.isfinite(speeds)
-        ids, rounded = view.track_id[told].tolist(), np.rint(speeds[told]).astype(np.int64).tolist()
-        return {track_id: f"{speed} km/h" for track_id, speed in zip(ids, rounded, strict=True)}
+    def kmh(self, view: View) -> Float64Array | None:
+        """float64 (m,), of the objects of a frame, nan where unknown; None without a ground plane."""
+        return None if self.plane is None else self.speed[view.slot]

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.analytics.config import GroundPlaneConfig, SourceRules
 from pipeline.analytics.objects import ObjectTable
+from pipeline.analytics.notes import Notes
 from pipeline.analytics.speeds import Speeds
 from pipeline.core.frame import CaptureClock, Frame
 from pipeline.core.tracks import Tracks
@@ -197,7 +198,7 @@ def test_speeds_on_a_ground_plane_are_km_per_h(kmh: float, heading_deg: float) -
     known = np.array(told)[np.isfinite(told)]
     assert len(known) >= 4
     np.testing.assert_allclose(known, kmh, rtol=0.02)
-    assert list(walk.speeds.notes(walk.view).values()) == [f"{round(known[-1])} km/h"]
+    assert list(Notes(walk.view.track_id, walk.speeds.kmh(walk.view), None).values()) == [f"{round(known[-1])} km/h"]
     assert walk.speeds.unit == "km/h"
 
 
@@ -205,5 +206,6 @@ def test_no_notes_in_pixels() -> None:
     walk = Walk()
     for i in range(40):
         walk.step(i / 30, [[300, 300]])
-    assert walk.speeds.notes(walk.view) == {}
+    assert walk.speeds.kmh(walk.view) is None
+    assert Notes(walk.view.track_id, walk.speeds.kmh(walk.view), None) == {}
     assert walk.speeds.unit == "px/s"
