@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.analytics.config import GroundPlaneConfig, SourceRules
-from pipeline.analytics.objects import ObjectTable
 from pipeline.analytics.notes import Notes
+from pipeline.analytics.objects import ObjectTable
 from pipeline.analytics.speeds import Speeds
 from pipeline.core.frame import CaptureClock, Frame
 from pipeline.core.tracks import Tracks
