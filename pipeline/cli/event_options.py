@@ -84,7 +84,7 @@ def event_filter(args: argparse.Namespace, limit: int | None = None) -> EventFil
 
 
 def check_names(store: Store, wanted: EventFilter) -> None:
-    """Refuse ids of runs and sources that the store does not know: an empty table would hide a slip of the pen.
+    """Refuse runs, sources and rules that the store does not know: an empty table would hide a slip of the pen.
 
     Raises:
         UsageError: an unknown one; offers the nearest.
@@ -93,6 +93,11 @@ def check_names(store: Store, wanted: EventFilter) -> None:
         _one_of([wanted.run], [run.run_id for run in store.runs()], "--run")
     if wanted.sources:
         _one_of(wanted.sources, list({s.source_id for s in store.sources("all")}), "--source")
+    # Lines and zones are known without events, other rules by theirs.
+    without_events = [name for name in wanted.rules if not store.count(EventFilter(run="all", rules=(name,)))]
+    if without_events:
+        known = {summary.rule for summary in store.summaries("all")}
+        _one_of(without_events, list(known | {event.rule for event in store.events(EventFilter(run="all"))}), "--rule")
 
 
 def _one_of(values: Iterable[str], known: list[str], option: str) -> list[str]:

@@ -168,6 +168,7 @@ def test_import(store: Path, said: Said) -> None:
         (["list", "--store", "postgresql://u:${NOT_SET_AT_ALL}@h/d"], "NOT_SET_AT_ALL is not set"),
         (["list", "--kind", "crosing"], "did you mean 'crossing'?"),
         (["list", "--source", "gat"], "did you mean 'gate'?"),
+        (["list", "--rule", "yrad"], "--rule: found no 'yrad'; did you mean 'yard'?"),
         (["list", "--run", "2026"], "--run: found no '2026'"),
         (["list", "--since", "yesterday"], "found 'yesterday'"),
         (["list", "--limit", "0"], "wanted 1 or more"),
