@@ -39,8 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         action="append",
         metavar="OUTPUT",
-        help=".mp4 .mkv .jsonl .csv .parquet .txt (MOT) .json (COCO), .db or postgresql://… (events), rtsp://…, display "
-        "or null; may be given several times. Without any: video, tracks, report and, with rules, events in a fresh folder "
+        help=".mp4 .mkv .jsonl .csv .parquet .txt (MOT) .json (COCO), .db or postgresql://… (events), rtsp://… (push), "
+        "rtsp-serve:PORT, .m3u8 (HLS), record:FOLDER, web, metrics, mqtt://…, display or null; may be given several "
+        "times. Without any: video, tracks, report and, with rules, events in a fresh folder "
         "below runs/run",
     )
     parser.add_argument("--report", metavar="FILE.json", help="write the run report here")
