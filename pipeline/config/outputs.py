@@ -17,7 +17,6 @@ from pipeline.core.run_facts import RunSink
 from pipeline.core.url import redact
 from pipeline.runtime.sink_worker import SinkBinding
 
-
 _BY_PORT = ("web", "metrics")
 
 

@@ -54,7 +54,9 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sources: tuple[str, ...] = Field(default=(), description="files, globs, folders, cameras, URLs, .streams lists")
-    outputs: tuple[str, ...] = Field(default=(), description="files by suffix, addresses, web, metrics, display, null: docs/outputs.md")
+    outputs: tuple[str, ...] = Field(
+        default=(), description="files by suffix, addresses, web, metrics, display, null: docs/outputs.md"
+    )
     exist_ok: bool = Field(default=False, description="overwrite outputs that exist")
     report: Path | None = Field(default=None, description="where to write the run report (.json)")
     max_frames: int | None = Field(default=None, ge=1, description="frames read from each source; absent = all")
