@@ -17,9 +17,10 @@ class MissingServerError(RuntimeError):
 
 
 class RtspServer:
-    """Runs rtsp_server.py. Its arguments may be changed between starts; the port stays."""
+    """Runs rtsp_server.py, or another program. Its arguments may be changed between starts; the port stays."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, program: Path = SERVER) -> None:
+        self._program = program
         self.arguments = arguments
         self.port = 0
         self._process: subprocess.Popen[str] | None = None
@@ -29,7 +30,7 @@ class RtspServer:
         if not Path(SYSTEM_PYTHON).exists():
             raise MissingServerError(f"missing: {SYSTEM_PYTHON}")
         self._process = subprocess.Popen(
-            [SYSTEM_PYTHON, str(SERVER), "--port", str(self.port), *self.arguments],
+            [SYSTEM_PYTHON, str(self._program), "--port", str(self.port), *self.arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -57,9 +57,14 @@ def main() -> None:
     server, relay = GstRtspServer.RTSPServer(), Relay()
     server.set_address("127.0.0.1")
     server.set_service(args.port)
+    # Who asks for pictures waits for the first one; who brings them must not wait behind.
+    pool = GstRtspServer.RTSPThreadPool()
+    pool.set_max_threads(-1)
+    server.set_thread_pool(pool)
     record = GstRtspServer.RTSPMediaFactory()
     record.set_transport_mode(GstRtspServer.RTSPTransportMode.RECORD)
-    record.set_launch(f"( rtph264depay name=depay0 ! h264parse ! {CAPS} ! appsink name=in sync=false )")
+    parse = f"h264parse config-interval=-1 ! {CAPS}"
+    record.set_launch(f"( rtph264depay name=depay0 ! {parse} ! appsink name=in sync=false )")
     record.set_latency(0)
     record.connect("media-configure", relay.record_configured)
     play = GstRtspServer.RTSPMediaFactory()
