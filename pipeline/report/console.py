@@ -20,8 +20,8 @@ def print_report(report: ReportNumbers, console: Console) -> None:
     """Print the tables of each source."""
     if report.chosen:
         console.print(Text(f"only events of: {report.chosen}"))
-    if not any(source.n_events for source in report.sources):
-        console.print("no event fits what was asked for" if report.chosen else "nothing was recorded")
+    if report.nothing_in_words:
+        console.print(report.nothing_in_words)
     for source, name in zip(report.sources, section_names(report.sources), strict=True):
         _print_source(source, name, report, console)
 

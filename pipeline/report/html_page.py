@@ -48,7 +48,7 @@ def _body(report: ReportNumbers, address: StoreAddress, n_pictures: int) -> list
     names = section_names(report.sources)
     context = PageContext(report.made.tzinfo, class_colors(report.sources), address, n_pictures)
     parts = [_header(report)]
-    if not any(source.n_events for source in report.sources):
+    if report.nothing_in_words:
         parts.append(_nothing(report))
     if report.sources:
         parts.append(headline_cards(report.headline, report.sources, "headline"))
@@ -86,6 +86,6 @@ def _title(report: ReportNumbers) -> str:
 
 
 def _nothing(report: ReportNumbers) -> Markup:
-    text = "No event fits what was asked for." if report.chosen else "Nothing was recorded."
+    text = f"{report.nothing_in_words.capitalize()}."
     hint = "A run with rules and -o events.db writes events; docs/analytics.md tells how rules are made."
     return tag("div", tag("h2", text), tag("p", hint, class_="quiet"), class_="panel", id="nothing")

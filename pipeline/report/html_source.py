@@ -86,7 +86,7 @@ def source_section(source: SourceNumbers, name: str, number: int, context: PageC
         asked, used = step_text(source.asked_step_s), step_text(source.step_s)
         text = f"Spans of one {asked} would be too many for a plot; these are of one {used}."
         notes.append(tag("p", text, class_="note"))
-    if not source.n_events:
+    if not panels:
         panels = [tag("p", "No events.", class_="quiet")]
     return tag(
         "section",

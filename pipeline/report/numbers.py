@@ -301,6 +301,15 @@ class ReportNumbers:
     sources: tuple[SourceNumbers, ...]
 
     @property
+    def nothing_in_words(self) -> str:
+        """What to say where there is nothing to tell; empty where events, or zeros of lines and zones, are shown."""
+        if any(source.n_events for source in self.sources):
+            return ""
+        if self.chosen:
+            return "no event fits what was asked for"
+        return "" if any(source.lines or source.zones for source in self.sources) else "nothing was recorded"
+
+    @property
     def headline(self) -> dict[str, int]:
         """Sums over the sources."""
         names = ("objects", "crossings_in", "crossings_out", "visits", "incidents")

@@ -80,6 +80,23 @@ def test_what_nobody_crossed_or_visited_is_told(footage: Any, make_store: Callab
         assert {rule["name"] for rule in [*source["lines"], *source["zones"]]} == told
 
 
+def test_a_quiet_day_is_told_as_zeros(footage: Any, make_store: Callable[..., Store], said: Said) -> None:
+    clip = footage("gate", length_s=8.0)
+    clip.begin(lines=("door",), zones=("hall",))
+    make_store(clip)
+    code, out, _ = said()
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert code == 0
+    assert "door — 0 0 in out" in lines
+    assert "hall 0 0 0.00 0" in lines
+    assert "nothing was recorded" not in out
+    assert said("-o", "report.html")[0] == 0
+    page = Path("report.html").read_text()
+    assert ">door</td>" in page
+    assert "Nothing was recorded" not in page
+    assert "No events." not in page
+
+
 def test_a_window_in_which_a_zone_has_only_visits_that_began_before_it(small: Store, said: Said) -> None:
     code, out, err = said("--since", "1.5")
     assert (code, err) == (0, "")
