@@ -13,7 +13,7 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -146,7 +146,7 @@ class Delivery:
         self._name = name
         self._channel = channel
         self._attempts = attempts
-        self._waiting: queue.Queue[Callable[[], Mapping[str, Any]] | None] = queue.Queue(capacity)
+        self._waiting: queue.Queue[Mapping[str, Any] | None] = queue.Queue(capacity)
         self._hurry = threading.Event()
         self._failing = False
         self.n_delivered = 0
@@ -155,10 +155,10 @@ class Delivery:
         self._thread = threading.Thread(target=self._loop, name=f"alert:{name}")
         self._thread.start()
 
-    def send(self, make: Callable[[], Mapping[str, Any]]) -> bool:
-        """Queue a message, made in the delivery's own thread; False if too many wait already."""
+    def send(self, message: Mapping[str, Any]) -> bool:
+        """Queue a message; False if too many wait already."""
         try:
-            self._waiting.put_nowait(make)
+            self._waiting.put_nowait(message)
         except queue.Full:
             self.n_dropped += 1
             return False
@@ -178,11 +178,11 @@ class Delivery:
 
     def _loop(self) -> None:
         n_given_up = 0
-        while (make := self._waiting.get()) is not None:
+        while (message := self._waiting.get()) is not None:
             if self._hurry.is_set():
                 n_given_up += 1
             else:
-                self._deliver(make())
+                self._deliver(message)
         if n_given_up:
             self.n_failed += n_given_up
             logger.warning("alert %s: %d messages were not delivered before the end", self._name, n_given_up)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,9 @@ class SpooledDelivery:
         """Messages that had to make room, or that the disk refused."""
         return self._spool.n_dropped
 
-    def send(self, make: Callable[[], Mapping[str, Any]]) -> bool:
+    def send(self, message: Mapping[str, Any]) -> bool:
         """Keep a message until it is delivered."""
-        self._spool.append(make())
+        self._spool.append(message)
         self._came.set()
         return True
 

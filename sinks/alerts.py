@@ -31,6 +31,8 @@ from sinks.alert_spool import SpooledDelivery
 logger = logging.getLogger(__name__)
 
 CAPACITY = 1000
+CAPACITY_WITH_PICTURES = 100
+"""Messages that may wait; with a picture one is some 200 kB."""
 DRAIN_S = 5.0
 PICTURE_SIDE_PX = 1280
 
@@ -197,7 +199,8 @@ class _Alert:
             channel = Command(config.command, config.timeout_s)
         self.delivery: Delivery | SpooledDelivery
         if config.spool is None:
-            self.delivery = Delivery(config.name, channel, attempts=config.attempts, capacity=CAPACITY)
+            capacity = CAPACITY_WITH_PICTURES if config.picture else CAPACITY
+            self.delivery = Delivery(config.name, channel, attempts=config.attempts, capacity=capacity)
         else:
             folder = config.spool / re.sub(r"[^\w-]", "_", config.name)
             size = config.spool_mb * 1_000_000
@@ -226,7 +229,8 @@ class _Alert:
         self._sent_s.append(now_s)
         left_out, self._n_left_out = self._n_left_out, 0
         shown = image if self._config.picture else None
-        self.delivery.send(lambda: self._message(event, shown, left_out, is_live=is_live))
+        # Made now: frames that waited for a server that is down all night would fill the memory.
+        self.delivery.send(self._message(event, shown, left_out, is_live=is_live))
 
     def _message(self, event: Event, image: ImageArray | None, left_out: int, *, is_live: bool) -> dict[str, Any]:
         happened = wall_time(event) if is_live else None

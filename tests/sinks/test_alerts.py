@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gc
 import json
 import logging
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,7 +28,7 @@ from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
 from pipeline.core.url import redact
 from sinks.alert_delivery import Delivery, DeliveryError, fill
-from sinks.alerts import AlertConfig, AlertsConfig, AlertSink, wall_time
+from sinks.alerts import CAPACITY_WITH_PICTURES, AlertConfig, AlertsConfig, AlertSink, wall_time
 
 pytestmark = pytest.mark.timeout(30)
 Make = Callable[..., FrameResult]
@@ -232,7 +234,7 @@ def test_a_server_that_is_down_is_said_once_and_so_is_its_return(caplog: pytest.
     with caplog.at_level(logging.WARNING):
         delivery = Delivery("gate", Flaky(), attempts=1, capacity=10)
         for _ in range(5):
-            assert delivery.send(dict)
+            assert delivery.send({})
         delivery.close(5)
     assert (delivery.n_delivered, delivery.n_failed) == (2, 3)
     assert caplog.text.count("not delivered: no route to host") == 1
@@ -249,9 +251,9 @@ def test_a_stuck_receiver_holds_up_nobody(caplog: pytest.LogCaptureFixture) -> N
 
     with caplog.at_level(logging.WARNING):
         delivery = Delivery("gate", Stuck(), attempts=3, capacity=2)
-        assert delivery.send(dict)
+        assert delivery.send({})
         entered.wait()
-        assert [delivery.send(dict) for _ in range(3)] == [True, True, False]
+        assert [delivery.send({}) for _ in range(3)] == [True, True, False]
         closing = threading.Thread(target=delivery.close, args=(0.05,))
         closing.start()
         threading.Timer(0.3, leave.set).start()
@@ -315,6 +317,24 @@ def test_a_refused_header_is_not_shown() -> None:
     with pytest.raises(ValueError, match="Authorization") as refused:
         AlertConfig(name="bell", webhook="https://host/", headers={"Authorization": "Bearer c4n4ry-c4n4ry\n"})
     assert "c4n4ry" not in redact(str(refused.value))
+
+
+def test_frames_do_not_wait_for_a_server_that_is_away(
+    make_result: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinks.alerts.DRAIN_S", 0.0)
+    sink = sink_of({"webhook": "http://127.0.0.1:9/", "picture": True, "max_per_minute": 6000})
+    sink.open(StreamInfo("cam", 64, 48, 25.0, False, None))
+    kept = []
+    for number in range(150):
+        result = make_result(number, events=(event(),))
+        sink.write(result)
+        kept.append(weakref.ref(result.frame.image))
+        del result
+    gc.collect()
+    assert [number for number, image in enumerate(kept) if image() is not None] == []
+    assert sink.counters["dropped"] >= 150 - CAPACITY_WITH_PICTURES - 2
+    sink.close()
 
 
 def test_the_picture_of_a_very_long_frame(hook: Hook, make_result: Make) -> None:
