@@ -379,7 +379,10 @@ def test_messages_in_a_spool_outlive_the_run(
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("name", ["..", "../../elsewhere", "a/b"])
-def test_a_spool_stays_in_its_folder(name: str, make_result: Make, tmp_path: Path) -> None:
+def test_a_spool_stays_in_its_folder(
+    name: str, make_result: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinks.alerts.DRAIN_S", 0.0)
     home = tmp_path / "spools" / "here"
     told(sink_of({"name": name, "webhook": "http://127.0.0.1:9/", "spool": home}), [make_result(events=(event(),))])
     assert [path.name for path in tmp_path.iterdir()] == ["spools"]
