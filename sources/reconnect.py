@@ -15,7 +15,7 @@ from pipeline.core.control import SourceState
 from pipeline.core.errors import SourceError, UsageError
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.protocols import Clock, Source
-from sources.network_errors import AccessDeniedError, NoSuchStreamError
+from sources.network_errors import AccessDeniedError
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +51,10 @@ class ReconnectingSource:
     """Opens a source anew whenever it fails in a way that may pass.
 
     Frame numbers go on across breaks, and so does media time, which grows over a break by the time that it lasted.
-    Errors that will not pass (unknown codec) end the source at once; a stream that is not there (404, unknown host) or
-    refuses the password (401, 403) only does so as long as it has never been live, and so does any other failure unless
-    `wait_for_first`: a mistyped address is told at once, a camera that went away is waited for. A password that goes
-    on being refused is tried seldom, lest the camera lock the user out. A source that turns
+    Errors that will not pass (unknown codec, no such stream, wrong password) end the source while it has never been
+    live, and so does any other failure unless `wait_for_first`: a mistyped address is told at once. A camera that was
+    live is waited for, whatever it answers. A password that goes on being refused is tried seldom, lest the camera lock
+    the user out. A source that turns
     out to be a recording is passed through as it is, since opening it again would begin it from its start.
 
     Args:
@@ -203,9 +203,8 @@ class ReconnectingSource:
         self._drop_inner()
         self._failures += 1
         self._denials = self._denials + 1 if isinstance(error, AccessDeniedError) else 0
-        may_pass = isinstance(error, AccessDeniedError | NoSuchStreamError) and self._was_live
-        hopeless = not error.retryable and not may_pass
-        if hopeless:
+        # What was live once can be so again: a damaged answer looks like a refusal for any reason.
+        if not error.retryable and not self._was_live:
             self._state = SourceState.FAILED
             raise error
         if not self._was_live and not self._config.wait_for_first:
