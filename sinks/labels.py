@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import cv2
+import numpy as np
 
 from pipeline.core.arrays import ImageArray
 from sinks.palette import Bgr, text_color_on
@@ -58,9 +59,24 @@ class LabelWriter:
             font = cv2.FONT_HERSHEY_SIMPLEX
             cv2.putText(image, text, origin, font, self._stroke_scale, color, self._stroke_px, cv2.LINE_AA)
 
+    def picture(self, text: str, width_px: int, background: Bgr) -> ImageArray:
+        """A filled label, uint8 (height_px, width_px, 3), for `put`: where one text stands in many frames."""
+        label = np.zeros((self.height_px, width_px, 3), np.uint8)
+        self.write(label, text, (0, 0), width_px, background)
+        return label
+
     @property
     def _stroke_px(self) -> int:
         return max(1, round(self._size_px / 14))
+
+
+def put(image: ImageArray, label: ImageArray, left_top: tuple[int, int]) -> None:
+    """Lay a label over `image` (uint8 (h, w, 3)); what lies outside is left out."""
+    left, top = left_top
+    height, width = label.shape[:2]
+    part = image[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
+    x, y = max(-left, 0), max(-top, 0)
+    part[:] = label[y : y + part.shape[0], x : x + part.shape[1]]
 
 
 class LabelLayout:

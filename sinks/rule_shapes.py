@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from pipeline.core.arrays import Float64Array, ImageArray
 from pipeline.core.scene import Scene, SceneLayout
-from sinks.labels import LabelLayout, LabelWriter
+from sinks.labels import LabelLayout, LabelWriter, put
 from sinks.palette import ALARM, WHITE, Bgr, darker, line_color, rule_color
 from sinks.tint import Tint, TintPainter
 
@@ -20,6 +21,21 @@ _GAP = "    "
 """Between what belongs apart, with two spaces inside: in small text, single ones can hardly be seen."""
 _WIDEST_LABEL = 0.62
 """A label may take this much of the picture's width; longer names are cut."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Label:
+    """A text that was made for these counts.
+
+    Attributes:
+        counts: what it says.
+        picture: uint8 (h, w, 3).
+        places: left top corners for it, the best first; empty where it goes to its zone's top.
+    """
+
+    counts: tuple[int, int, bool]
+    picture: ImageArray
+    places: list[tuple[int, int]]
 
 
 class RuleShapes:
@@ -38,6 +54,10 @@ class RuleShapes:
         self._painted: tuple[SceneLayout, tuple[int, int], int, bytes] | None = None
         self._tint: Tint | None = None
         self._zone_tops: list[tuple[int, int] | None] = []
+        # Counts change seldom, so that labels are kept as pictures, by the writer that made them.
+        self._writer: LabelWriter | None = None
+        self._line_labels: dict[int, _Label] = {}
+        self._zone_labels: dict[int, _Label] = {}
 
     @property
     def tint(self) -> Tint | None:
@@ -50,6 +70,8 @@ class RuleShapes:
         alarms = scene.alarms.tobytes()
         before = self._painted
         if before is None or before[0] is not scene.layout or before[1:] != (shape_hw, line_px, alarms):
+            if before is None or before[0] is not scene.layout or before[1:3] != (shape_hw, line_px):
+                self._forget_labels()
             self._painted = (scene.layout, shape_hw, line_px, alarms)
             self._paint(scene, shape_hw, line_px)
         if self._tint is not None:
@@ -59,6 +81,9 @@ class RuleShapes:
         self, image: ImageArray, scene: Scene, writer: LabelWriter, places: LabelLayout, line_px: int
     ) -> None:
         """Write names and counts, after `draw_shapes` of the same scene; their places are then taken in `places`."""
+        if writer is not self._writer:
+            self._writer = writer
+            self._forget_labels()
         if self._zones:
             self._label_zones(image, scene, writer, places)
         if self._lines:
@@ -84,14 +109,17 @@ class RuleShapes:
         ):
             if top is None:
                 continue
-            said = _GAP.join((f"{now:,}  now", f"{visits:,}  visit{'' if visits == 1 else 's'}"))
-            name = _written(name, f"zone {number + 1}", writer)
-            # An exclamation mark for those who do not see that it is red.
-            text = _fitted("!  " * alarm + name, said, writer, image.shape[1])
-            width = writer.width_px(text)
+            label = self._zone_labels.get(number)
+            if label is None or label.counts != (now, visits, alarm):
+                said = _GAP.join((f"{now:,}  now", f"{visits:,}  visit{'' if visits == 1 else 's'}"))
+                # An exclamation mark for those who do not see that it is red.
+                written = "!  " * alarm + _written(name, f"zone {number + 1}", writer)
+                text = _fitted(written, said, writer, image.shape[1])
+                picture = writer.picture(text, writer.width_px(text), zone_color(number, alarm))
+                label = self._zone_labels[number] = _Label((now, visits, alarm), picture, [])
             x, y = top
-            place = places.place((x, y, x + width, y + 2 * writer.height_px), width, writer.height_px)
-            writer.write(image, text, place, width, zone_color(number, alarm))
+            height, width = label.picture.shape[:2]
+            put(image, label.picture, places.place((x, y, x + width, y + 2 * height), width, height))
 
     def _label_lines(
         self, image: ImageArray, scene: Scene, writer: LabelWriter, places: LabelLayout, line_px: int
@@ -100,16 +128,24 @@ class RuleShapes:
         for number, (name, (label_in, label_out), ends, (n_in, n_out)) in enumerate(
             zip(layout.line_names, layout.line_labels, layout.lines_px, scene.crossings.tolist(), strict=True)
         ):
-            seen = _visible(ends, image.shape[:2])
-            if seen is None:
-                continue
-            labels = _written(label_in, "in", writer), _written(label_out, "out", writer)
-            said = _GAP.join((f"{labels[0]}  {n_in:,}", f"{labels[1]}  {n_out:,}"))
-            text = _fitted(_written(name, f"line {number + 1}", writer), said, writer, image.shape[1])
-            width = writer.width_px(text)
-            candidates = _beside(seen, (width, writer.height_px), image.shape[:2], 3 * line_px)
-            place = places.place_among(candidates, width, writer.height_px)
-            writer.write(image, text, place, width, line_color(number))
+            label = self._line_labels.get(number)
+            if label is None or label.counts != (n_in, n_out, False):
+                seen = _visible(ends, image.shape[:2])
+                if seen is None:
+                    continue
+                labels = _written(label_in, "in", writer), _written(label_out, "out", writer)
+                said = _GAP.join((f"{labels[0]}  {n_in:,}", f"{labels[1]}  {n_out:,}"))
+                text = _fitted(_written(name, f"line {number + 1}", writer), said, writer, image.shape[1])
+                picture = writer.picture(text, writer.width_px(text), line_color(number))
+                size_wh = picture.shape[1], picture.shape[0]
+                candidates = _beside(seen, size_wh, image.shape[:2], 3 * line_px)
+                label = self._line_labels[number] = _Label((n_in, n_out, False), picture, candidates)
+            height, width = label.picture.shape[:2]
+            put(image, label.picture, places.place_among(label.places, width, height))
+
+    def _forget_labels(self) -> None:
+        self._line_labels.clear()
+        self._zone_labels.clear()
 
 
 def zone_color(number: int, alarm: bool) -> Bgr:
