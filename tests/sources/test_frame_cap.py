@@ -17,9 +17,9 @@ class Paced:
     """Frames at the given media times."""
 
     source_id = "cam"
-    counters = {"corrupt": 1}
 
     def __init__(self, times_s: list[float]) -> None:
+        self.counters = {"corrupt": 1}
         self._frames = [Frame("cam", i, IMAGE, t, int(t * 1e9), CaptureClock.RECEIVE) for i, t in enumerate(times_s)]
         self.interrupted = threading.Event()
 
