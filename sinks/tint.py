@@ -57,10 +57,14 @@ class TintPainter:
         mask = np.zeros(self._kept.shape[:2], np.uint8)
         cv2.fillPoly(mask, [_fixed(polygon)], 255, cv2.LINE_8, _SHIFT)
         x, y, width, height = cv2.boundingRect(mask)
+        if not width:
+            return mask
         where = (slice(y, y + height), slice(x, x + width))
         for layer, value in ((self._kept, BLACK), (self._added, color)):
             part = layer[where]
-            over = cv2.addWeighted(part, 1 - opacity, np.full_like(part, value), opacity, 0)
+            # In OpenCV, a colour fills an area ten times as fast as in NumPy.
+            over = cv2.rectangle(np.empty_like(part), (0, 0, width, height), value, cv2.FILLED)
+            cv2.addWeighted(part, 1 - opacity, over, opacity, 0, dst=over)
             cv2.copyTo(over, mask[where], part)
         return mask
 
