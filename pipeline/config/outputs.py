@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from pipeline.core.protocols import Sink
 from pipeline.core.run_facts import RunSink
 from pipeline.core.url import redact
 from pipeline.runtime.sink_worker import SinkBinding
+
+logger = logging.getLogger(__name__)
 
 _BY_PORT = ("web", "metrics")
 
@@ -76,9 +79,18 @@ def check_outputs(config: RunConfig, source_ids: Sequence[str]) -> list[Output]:
             check_output(Path(output.value), exist_ok=config.exist_ok)
         elif output.kind == "event_store":
             check_store(output.value)
+            if not config.analytics.get("sources") and not config.cameras:
+                logger.warning(
+                    "%s: without rules (--rules) it holds an account of the run, and no events", output.shown
+                )
     if config.report is not None:
         check_output(config.report, exist_ok=config.exist_ok)
     return outputs
+
+
+def _warn_of_no_events(config: RunConfig, store: Output) -> None:
+    if not config.analytics.get("sources") and not config.cameras:
+        logger.warning("%s: without rules (--rules) it holds an account of the run, and no events", store.shown)
 
 
 def outputs_of_source(config: RunConfig, source_id: str) -> list[Output]:

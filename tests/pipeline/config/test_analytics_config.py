@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
 from pipeline.config.analytics import analyst_factory, analytics_config, check_alerts, rules_for
 from pipeline.config.build import load_run_config
+from pipeline.config.outputs import check_outputs
 from pipeline.core.errors import ConfigError
 from pipeline.core.frame import StreamInfo
 
@@ -106,3 +108,12 @@ def test_alerts_need_rules_and_names_of_their_own() -> None:
     with pytest.raises(ConfigError, match="'a' stands twice"):
         load_run_config(None, {"alerts": [alert, alert], "analytics": rules()}, [])
     check_alerts(load_run_config(None, {"alerts": [alert | {"rules": ["d*"]}], "analytics": rules()}, []), ("person",))
+
+
+def test_a_store_without_rules_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = str(tmp_path / "events.db")
+    with caplog.at_level(logging.WARNING):
+        check_outputs(load_run_config(None, {"outputs": [store], "analytics": rules()}, []), ["cam"])
+        assert caplog.text == ""
+        check_outputs(load_run_config(None, {"outputs": [store]}, []), ["cam"])
+    assert "events.db: without rules (--rules) it holds an account of the run, and no events" in caplog.text
