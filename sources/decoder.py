@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -127,6 +128,7 @@ class VideoDecoder:
         self._pending: deque[av.VideoFrame] = deque()
         self._frames_to_key = 0
         self._orientation = UPRIGHT
+        self._holds_frame = False
         self.corrupt = 0
         self.decoded = 0
         self.last_pts_s: float | None = None
@@ -169,6 +171,7 @@ class VideoDecoder:
         Raises:
             av.error.FFmpegError: reading failed, and bad reads are not to be skipped.
         """
+        self._free_frame()
         while not self._interrupted.is_set():
             while self._pending:
                 frame = self._pending.popleft()
@@ -186,10 +189,20 @@ class VideoDecoder:
             return
         self._packets = None
         self._pending.clear()
+        self._free_frame()
         # Waits for the decoder's threads without the interpreter lock. Freeing the decoder later holds that lock, and
         # a thread that wants it to log a line would never end.
         self._stream.codec_context.flush_buffers()
         self._container.close()
+
+    def _free_frame(self) -> None:
+        """The frame whose orientation was looked up holds itself (PyAV's side data), and the decoder's pictures.
+
+        It is young, so this takes no time; left to Python, each new connection would cost megabytes.
+        """
+        if self._holds_frame:
+            self._holds_frame = False
+            gc.collect(1)
 
     def _next_packet(self, wait_s: float) -> Packet[VideoStream] | None:
         begun_s = time.monotonic()
@@ -241,6 +254,8 @@ class VideoDecoder:
         self.decoded += 1
         self.last_pts_s = self._time.seconds(frame.pts if frame.pts is not None else frame.dts)
         bgr = self._reformatter.reformat(frame, format="bgr24").to_ndarray()
-        if frame.key_frame or self.decoded == 1:
-            self._orientation = from_frame(frame)  # looking it up for every frame costs 5 % of the decoding
+        # Looking it up for every frame costs 5 % of the decoding; a camera does not turn its stream on the way.
+        if self.decoded == 1 or (frame.key_frame and not self._live):
+            self._orientation = from_frame(frame)
+            self._holds_frame = self._live
         return Picture(self._orientation.apply(np.ascontiguousarray(bgr)), self.last_pts_s)

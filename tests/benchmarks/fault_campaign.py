@@ -362,11 +362,11 @@ def campaign(seconds: float, seed: int, n_cameras: int = 4) -> Outcome:
 
 
 def source_of(camera: Camera, clock: MonotonicClock) -> ReconnectingSource:
-    """The camera as a run has it, with the settings that every run has."""
+    """The camera as a run has it, with the settings that every run has; a fault may come before its first picture."""
     url = Url(camera.server.url(f"viewer:{PASSWORD}@", port=camera.proxy.port))
     config = NetworkConfig(url=url)
     return ReconnectingSource(
-        ReconnectConfig(),
+        ReconnectConfig(wait_for_first=True),
         lambda: NetworkSource(config, source_id=camera.name, clock=clock),
         source_id=camera.name,
         clock=clock,
