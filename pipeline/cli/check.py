@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     flags = given(sources=args.source, outputs=args.output, analytics=rules_section(args.rules))
     config = load_run_config(args.config, flags, args.set or [])
-    sources = build_sources(config, MonotonicClock()) if config.sources else []
+    sources = build_sources(config, MonotonicClock()) if config.sources or config.cameras else []
     names = [source.source_id for source in sources]
     if names:
         check_sources(config.analytics, names)

@@ -61,10 +61,6 @@ def check_outputs(config: RunConfig, source_ids: Sequence[str]) -> list[Output]:
     for text in config.outputs:
         address = parse_output(text)
         kind, is_file = str(address.kind), address.kind in FILE_KINDS
-        if kind not in SINKS:
-            raise UsageError(
-                f"output {text}: {kind} is not built yet in this version; what there is: {', '.join(SINKS)}"
-            )
         if SINKS[kind].stage_class().shared:
             outputs.append(Output(kind, address.value, None, is_file))
             continue
@@ -79,10 +75,7 @@ def check_outputs(config: RunConfig, source_ids: Sequence[str]) -> list[Output]:
             check_output(Path(output.value), exist_ok=config.exist_ok)
         elif output.kind == "event_store":
             check_store(output.value)
-            if not config.analytics.get("sources") and not config.cameras:
-                logger.warning(
-                    "%s: without rules (--rules) it holds an account of the run, and no events", output.shown
-                )
+            _warn_of_no_events(config, output)
     if config.report is not None:
         check_output(config.report, exist_ok=config.exist_ok)
     return outputs
