@@ -103,7 +103,7 @@ def test_what_cannot_run(
     [
         ([], "--source"),
         (["--source", "{clip}", "-o", "out.mp5"], ".mp4"),
-        (["--source", "{clip}", "-o", "web"], "not built yet"),
+        (["--source", "{clip}", "-o", "web:99999"], "wanted a port from 1 to 65535"),
         (["--source", "{clip}", "-o", "{clip}", "--exist-ok"], "also the source"),
         (["--source", "{clip}", "-o", "{clip}"], "also the source"),
         (["--source", "{clip}", "--set", "tracker.bufer_s=2"], "did you mean 'buffer_s'"),
@@ -124,7 +124,7 @@ def test_wrong_usage(arguments: list[str], wanted: str, clip: Path, capsys: pyte
 
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
-    [(["rn"], "did you mean 'run'"), (["zones"], "not built yet"), (["check", "--set", "a"], "key.path=value")],
+    [(["rn"], "did you mean 'run'"), (["tune"], "not built yet"), (["check", "--set", "a"], "key.path=value")],
 )
 def test_wrong_verbs(arguments: list[str], wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert wanted in _fails(capsys, *arguments, code=2)

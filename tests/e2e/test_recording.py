@@ -35,17 +35,18 @@ sink = RecorderSink(RecorderConfig(path=sys.argv[2], container=sys.argv[3], segm
                                    annotated=False, clips=clips), class_names=())
 for name in ("a", "b"):
     sink.open(StreamInfo(name, 160, 96, 25.0, True, None))
-begun, pace = time.monotonic(), threading.Event()
+# Times are exact however busy the machine is, and no picture makes haste after one that was late: none is dropped.
+begun_ns, pace = time.monotonic_ns(), threading.Event()
 for i in range(10_000):
     for name in ("a", "b"):
-        at = time.monotonic_ns()
+        at = begun_ns + i * 40_000_000
         image = np.full((96, 160, 3), i % 250, np.uint8)
         at_s = at / 1e9
         events = (Event("00000000000000aa", EventKind.VISIT, "zone", name, at_s, None, at, i),) if i == 60 else ()
         sink.write(FrameResult(Frame(name, i, image, None, at, CaptureClock.RECEIVE), Detections.empty(),
                                Tracks.empty(), Timeline(at, at, at, at, at, at), events=events))
     print(i, flush=True)
-    pace.wait(max(begun + (i + 1) / 25 - time.monotonic(), 0))
+    pace.wait(0.04)
 """
 
 
@@ -78,7 +79,8 @@ def test_kill_9_leaves_every_closed_segment_and_the_last_one_but_its_last_second
         assert kill_at - len(every) <= 2 * FPS
         assert [len(part) for part in numbers[1:-1]] == pytest.approx([2 * FPS] * (len(numbers) - 2), abs=3)
         clip = shown(tmp_path / "clips" / source / "00000000000000aa.mp4")
-        assert clip[0] == pytest.approx(30, abs=FPS // 2 + 3)
+        # The event is at picture 60, the clip begins a second before it, at a key frame: one comes every second.
+        assert 60 - 2 * FPS - 2 <= clip[0] <= 60 - FPS + 2
         assert clip[-1] >= kill_at - 2 * FPS
 
 

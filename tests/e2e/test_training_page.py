@@ -128,6 +128,7 @@ def test_the_readme_says_the_same() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_the_page_runs(
     tmp_path: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -524,14 +524,16 @@ def test_memory_does_not_grow_with_the_video(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WITHOUT_PICTURES)
-def test_a_hundred_thousand_frames(name: str, tmp_path: Path, make_video: MakeVideo) -> None:
+def test_a_long_video(name: str, tmp_path: Path, make_video: MakeVideo) -> None:
+    """An hour at 28 frames/s in one format of each kind (JSON, XML); six minutes in the others."""
+    n_frames = 100_000 if name in ("coco", "cvat") else 10_000
     objects = [(1, 0, (1.0, 2.0, 30.0, 40.0), 0.5, False)]
-    video = make_video("long.mp4", 100_000, lambda frame: objects if frame % 2 else ())
+    video = make_video("long.mp4", n_frames, lambda frame: objects if frame % 2 else ())
     write_format(name, [video], tmp_path / "out")
     if name == "parquet":
-        assert len(pd.read_parquet(tmp_path / "out")) == 50_000
+        assert len(pd.read_parquet(tmp_path / "out")) == n_frames // 2
     elif name == "mot":
-        assert len(read_mot(tmp_path / "out" / "long.mp4" / "gt" / "gt.txt")) == 50_000
+        assert len(read_mot(tmp_path / "out" / "long.mp4" / "gt" / "gt.txt")) == n_frames // 2
     elif name == "cvat":
         # Seen and gone in turn: each sighting and each gap has its box.
-        assert sum(1 for _ in etree.iterparse(tmp_path / "out" / "long.mp4.xml", tag="box")) == 99_999
+        assert sum(1 for _ in etree.iterparse(tmp_path / "out" / "long.mp4.xml", tag="box")) == n_frames - 1
