@@ -18,7 +18,13 @@ EXTRAS = {
     "openvino": ("openvino", "nncf", "onnx"),
     "tensorrt": ("tensorrt", "onnx", "onnxruntime"),
     "bench": ("matplotlib",),
-    "interop": ("supervision",),
+    "interop": ("supervision", "pandas"),
+    "store": ("pyarrow", "pandas"),
+    "postgres": ("psycopg",),
+    "ray": ("ray",),
+    "web": ("fastapi", "uvicorn", "websockets"),
+    "mqtt": ("paho",),
+    "metrics": ("prometheus_client",),
 }
 """Modules that each extra brings."""
 
@@ -121,12 +127,13 @@ def _can_encode(name: str) -> bool:
 
 def _compiled() -> dict[str, object]:
     from detector.box_kernels import BACKEND as BOXES
+    from pipeline.analytics.kernels import BACKEND as RULES
     from tracker.kernels import BACKEND as TRACKER
 
     hint = " (slower; the compiled module was not built: pip install -e . with a compiler)"
     return {
         name: used if used == "cython" else used + hint
-        for name, used in (("boxes of networks", BOXES), ("tracker", TRACKER))
+        for name, used in (("boxes of networks", BOXES), ("tracker", TRACKER), ("analytics", RULES))
     }
 
 

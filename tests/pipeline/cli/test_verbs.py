@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,12 @@ import pytest
 import yaml
 
 from detector import box_kernels
-from pipeline.cli import main
+from pipeline.analytics import kernels as rule_kernels
+from pipeline.cli import doctor, main
 from pipeline.cli.main import LATER_VERBS, VERBS
 from tracker import kernels as tracker_kernels
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,6 +69,7 @@ def test_doctor_tells_versions_devices_and_extras(capsys: pytest.CaptureFixture[
     rows = {line[:24].strip(): line[24:] for line in shown.splitlines() if line.startswith("  ")}
     assert rows["boxes of networks"].split()[0] == box_kernels.BACKEND
     assert rows["tracker"].split()[0] == tracker_kernels.BACKEND
+    assert rows["analytics"].split()[0] == rule_kernels.BACKEND
 
 
 def test_check_prints_no_secret(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,3 +138,8 @@ def test_val_writes_figures_and_boxes(
     assert json.loads(Path("runs/val/exp/metrics.json").read_text()) == figures
     assert main([*arguments, "--json", "m.json"]) == 2
     assert "--exist-ok" in capsys.readouterr().err
+
+
+def test_doctor_knows_every_extra() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert set(doctor.EXTRAS) == set(settings["project"]["optional-dependencies"]) - {"dev"}
