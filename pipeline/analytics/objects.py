@@ -20,6 +20,10 @@ _ANCHOR_DOWN = {"top_center": 0.0, "center": 0.5, "bottom_center": 1.0}
 _NOBODY: IntArray = np.zeros(0, np.int64)
 
 
+MOST_IDS = 256
+"""Ids remembered of one object: somebody who stands at a till all day may get a new one every minute."""
+
+
 class ObjectTable:
     """Turns the tracks of each frame into a View.
 
@@ -80,7 +84,7 @@ class ObjectTable:
         return self._sightings.class_id
 
     def track_ids(self, slot: int) -> tuple[int, ...]:
-        """Every id that the object in a slot has had, the first one first."""
+        """The ids that the object in a slot has had, the first one first; of more than MOST_IDS the newest ones beside it."""
         return tuple(self._track_ids[slot])
 
     def scale(self, factors: Float64Array) -> None:
@@ -147,8 +151,7 @@ class ObjectTable:
             del self._slot_of[int(self._now_id[slot])]
             self._slot_of[number] = slot
             self._now_id[slot] = number
-            if number not in self._track_ids[slot]:
-                self._track_ids[slot].append(number)
+            self._rename(slot, number)
             slots[row] = slot
         born = []
         for row in new[slots[new] < 0].tolist():
@@ -162,6 +165,14 @@ class ObjectTable:
             self.n_by_class[class_id] = self.n_by_class.get(class_id, 0) + 1
             born.append(slot)
         return np.array(born, np.int64)
+
+    def _rename(self, slot: int, number: int) -> None:
+        ids = self._track_ids[slot]
+        if number not in ids:
+            ids.append(number)
+            if len(ids) > MOST_IDS:
+                # The first one stays: event ids are made of it.
+                del ids[1]
 
     def _stitched(self, tracks: Tracks, time_s: float, slots: IntArray, new: IntArray) -> list[tuple[int, int]]:
         """Pairs of a row with a new id and the slot of the object that it belongs to."""

@@ -50,7 +50,8 @@ class Event:
         end_s: when it ended (s); None while it goes on; equal to `start_s` for what has no duration.
         captured_ns: `Frame.captured_ns` of the frame at `start_s`; a live source's records get their wall time from it.
         frame: index of the frame that tells it.
-        track_ids: the tracker's ids of the objects involved; of one object, all ids it had, the first one first.
+        track_ids: the tracker's ids of the objects involved; of one object, the ids it had, the first one first, and no
+            more than 256.
         class_id: of the object, -1 where the event is of no single object.
         class_name: the same in words, empty where there is none.
         box: xyxy px in that frame, the evidence; None where the event is of no single object.

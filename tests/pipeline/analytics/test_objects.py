@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.analytics.config import SourceRules, StitchConfig
-from pipeline.analytics.objects import ObjectTable
+from pipeline.analytics.objects import MOST_IDS, ObjectTable
 from pipeline.analytics.view import View
 
 APART = StitchConfig(enabled=False)
@@ -48,6 +48,15 @@ def test_what_is_known_of_who_goes_stays_for_that_frame(see: Any) -> None:
     assert see(table, 4.1, [9], [HERE]).slot.tolist() == [slot]
     assert table.track_ids(slot) == (9,)
     assert (table.first_s[slot], table.class_id[slot], table.last_predicted[slot]) == (4.1, 0, False)
+
+
+def test_of_an_object_with_very_many_ids_the_first_and_the_newest_are_known(see: Any) -> None:
+    table = ObjectTable(SourceRules())
+    slots = {int(see(table, 0.1 * n, [n + 1], [HERE]).slot[0]) for n in range(3 * MOST_IDS)}
+    (slot,) = slots
+    newest = range(2 * MOST_IDS + 2, 3 * MOST_IDS + 1)
+    assert table.track_ids(slot) == (1, *newest)
+    assert len(table.track_ids(slot)) == MOST_IDS
 
 
 def test_an_id_seen_again_after_it_was_forgotten_is_a_new_object(see: Any) -> None:
