@@ -58,7 +58,7 @@ def load_kernels(name: str) -> RuleKernels:
 
     Raises:
         UsageError: another name.
-        BackendError: `cython` is wanted and the extension is not built.
+        BackendError: `cython` is wanted and the extension is not built, or was built from other sources.
     """
     if name not in MODULES:
         raise UsageError(f"analytics kernels: wanted one of {', '.join(MODULES)}, found {name!r}; check {VARIABLE}")
@@ -67,7 +67,13 @@ def load_kernels(name: str) -> RuleKernels:
             f"analytics kernels: wanted {name!r}, found no compiled {' and '.join(EXTENSIONS)}; build them with: "
             "pip install -e ."
         )
-    return cast(RuleKernels, importlib.import_module(MODULES[name]))
+    try:
+        return cast(RuleKernels, importlib.import_module(MODULES[name]))
+    except ImportError as error:
+        raise BackendError(
+            f"analytics kernels: the compiled build is not of this version ({error}); build it again with: "
+            "pip install -e ."
+        ) from error
 
 
 def is_built() -> bool:

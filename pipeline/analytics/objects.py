@@ -84,7 +84,7 @@ class ObjectTable:
         return self._sightings.class_id
 
     def track_ids(self, slot: int) -> tuple[int, ...]:
-        """The ids that the object in a slot has had, the first one first; of more than MOST_IDS the newest ones beside it."""
+        """The ids that the object in a slot has had, the first one first; of many the newest (MOST_IDS in all)."""
         return tuple(self._track_ids[slot])
 
     def scale(self, factors: Float64Array) -> None:
