@@ -15,9 +15,6 @@ from pipeline.records.rows import EventFilter
 from pipeline.records.schema import Record
 from pipeline.records.store import open_store, utc_text
 
-NOW = datetime.now(UTC)
-
-
 def at_time(record: Record, time: datetime) -> Record:
     row = dict(zip(record.table.columns, record.row, strict=True))
     row["start_utc"] = utc_text(time)
@@ -26,22 +23,24 @@ def at_time(record: Record, time: datetime) -> Record:
 
 def old_and_new(makes: Any) -> list[Record]:
     """A camera's events of the last ten days, footage of years ago analysed today, and footage analysed long ago."""
+    # Not when the file is imported: on a slow machine that may be a quarter of an hour before.
+    now = datetime.now(UTC)
     records = []
     for run_id, days, source_id, is_live in (
         ("1-camera", 10, "cam", True),
         ("2-today", 0, "old film", False),
         ("3-long-ago", 9, "film", False),
     ):
-        began = NOW - timedelta(days=days)
+        began = now - timedelta(days=days)
         records += [
-            run_record(makes.run(run_id, started_utc=began, alive_utc=began if not is_live else NOW)),
+            run_record(makes.run(run_id, started_utc=began, alive_utc=began if not is_live else now)),
             source_record(makes.source(run_id, source_id, is_live=is_live)),
         ]
     for day in range(10):
         record = makes.record(float(day), run_id="1-camera", source_id="cam")
-        records.append(at_time(record, NOW - timedelta(days=day, minutes=1)))
+        records.append(at_time(record, now - timedelta(days=day, minutes=1)))
     film = makes.record(1.0, run_id="2-today", source_id="old film")
-    records.append(at_time(film, NOW - timedelta(days=4000)))
+    records.append(at_time(film, now - timedelta(days=4000)))
     records.append(makes.record(1.0, run_id="3-long-ago", source_id="film"))
     return records
 
