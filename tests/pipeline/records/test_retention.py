@@ -15,6 +15,7 @@ from pipeline.records.rows import EventFilter
 from pipeline.records.schema import Record
 from pipeline.records.store import open_store, utc_text
 
+
 def at_time(record: Record, time: datetime) -> Record:
     row = dict(zip(record.table.columns, record.row, strict=True))
     row["start_utc"] = utc_text(time)
