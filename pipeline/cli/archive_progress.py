@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from datetime import timedelta
-from types import TracebackType
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from pipeline.archive.account import Progress
 from pipeline.archive.annotate import Annotation
-from pipeline.cli.progress import PLAIN_INTERVAL_S, TERMINAL_INTERVAL_S
+from pipeline.cli.progress_thread import PLAIN_INTERVAL_S, TERMINAL_INTERVAL_S, ProgressThread
 from pipeline.cli.run_table import shortened
 
 NAMES_SHOWN = 4
 
 
-class ArchiveProgress:
+class ArchiveProgress(ProgressThread):
     """Shows an annotation's progress from its own thread, as a context manager.
 
     Args:
@@ -29,34 +26,19 @@ class ArchiveProgress:
     """
 
     def __init__(self, annotation: Annotation, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
         self._annotation = annotation
-        self._quiet = quiet
-        self._console = Console(file=sys.stderr)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="progress")
 
-    def __enter__(self) -> ArchiveProgress:
-        """Start showing."""
-        if not self._quiet:
-            self._thread.start()
-        return self
+    def print_lines(self) -> None:
+        """Print how far the archive is, now and then."""
+        while not self.ended.wait(PLAIN_INTERVAL_S):
+            if (progress := self._annotation.progress()) is not None:
+                print(f"{time.strftime('%H:%M:%S')} {summary(progress)}", file=sys.stderr, flush=True)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop showing; the terminal is left clean."""
-        self._ended.set()
-        if not self._quiet:
-            self._thread.join()
-
-    def _loop(self) -> None:
-        if not self._console.is_terminal:
-            while not self._ended.wait(PLAIN_INTERVAL_S):
-                if (progress := self._annotation.progress()) is not None:
-                    print(f"{time.strftime('%H:%M:%S')} {summary(progress)}", file=sys.stderr, flush=True)
-            return
-        with Live(console=self._console, transient=True, auto_refresh=False) as live:
-            while not self._ended.wait(TERMINAL_INTERVAL_S):
+    def show_live(self) -> None:
+        """Show how far the archive is, and the videos in hand."""
+        with Live(console=self.console, transient=True, auto_refresh=False) as live:
+            while not self.ended.wait(TERMINAL_INTERVAL_S):
                 if (progress := self._annotation.progress()) is not None:
                     live.update(Text(f"{summary(progress)}\n{_running(progress)}"), refresh=True)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from types import TracebackType
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import (
     BarColumn,
@@ -20,15 +18,14 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from pipeline.cli.progress_thread import PLAIN_INTERVAL_S, TERMINAL_INTERVAL_S, ProgressThread
 from pipeline.cli.run_table import shortened
 from pipeline.runtime.runner import Runner
 
-TERMINAL_INTERVAL_S = 0.2
-PLAIN_INTERVAL_S = 5.0
 BAR_NAME_WIDTH = 20
 
 
-class RunProgress:
+class RunProgress(ProgressThread):
     """Shows the progress of a runner from its own thread, as a context manager.
 
     Args:
@@ -37,37 +34,16 @@ class RunProgress:
     """
 
     def __init__(self, runner: Runner, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
         self._runner = runner
-        self._quiet = quiet
-        self._console = Console(file=sys.stderr)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._loop, name="progress")
 
-    def __enter__(self) -> RunProgress:
-        """Start showing."""
-        if not self._quiet:
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop showing; the terminal is left clean."""
-        self._ended.set()
-        if not self._quiet:
-            self._thread.join()
-
-    def _loop(self) -> None:
-        if self._console.is_terminal:
-            self._show_bars()
-        else:
-            self._print_lines()
-
-    def _print_lines(self) -> None:
-        while not self._ended.wait(PLAIN_INTERVAL_S):
+    def print_lines(self) -> None:
+        """Print how far the run is, now and then."""
+        while not self.ended.wait(PLAIN_INTERVAL_S):
             print(self._summary(), file=sys.stderr, flush=True)
 
-    def _show_bars(self) -> None:
+    def show_live(self) -> None:
+        """Show a bar for each source."""
         columns: tuple[ProgressColumn, ...] = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=16),
@@ -75,10 +51,10 @@ class RunProgress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        bars = Progress(*columns, console=self._console)
+        bars = Progress(*columns, console=self.console)
         tasks: dict[str, TaskID] = {}
-        with Live(bars, console=self._console, transient=True, auto_refresh=False) as live:
-            while not self._ended.wait(TERMINAL_INTERVAL_S):
+        with Live(bars, console=self.console, transient=True, auto_refresh=False) as live:
+            while not self.ended.wait(TERMINAL_INTERVAL_S):
                 self._update(bars, tasks)
                 if tasks:
                     live.update(Group(bars, Text(self._pace())), refresh=True)
