@@ -261,6 +261,8 @@ async function save() {
   }
   const sent = JSON.stringify(doc);
   stopChecking();
+  // What an earlier attempt said must not stand there while this one is under way.
+  say("Saving …");
   try {
     const { problems } = await ask("save", doc);
     told = problems;
