@@ -36,6 +36,7 @@ class CameraSettings(BaseModel):
         default=False, description="no detection while nothing moves; true, or settings (threshold, every_s …)"
     )
     rules: dict[str, Any] | None = Field(default=None, description="lines and zones, as below analytics.sources.NAME")
+    outputs: tuple[str, ...] = Field(default=(), description="what this camera alone writes, as after -o")
     settings: dict[str, Any] = Field(
         default_factory=dict, description="settings of its kind of source (transport, read_timeout_s …)"
     )

@@ -79,7 +79,8 @@ class LiveControl:
         gone = [name for name in self._configured if name not in wanted]
         new = [name for name in wanted if name not in self._configured]
         kept_out = [key for key in WHOLE_RUN if getattr(config, key) != getattr(self._config, key)]
-        sinks = {name: self._own_sinks(name) for name in new}
+        kept_out += [f"cameras.{name}.outputs" for name in changed if self._outputs_differ(config, name)]
+        sinks = {name: self._own_sinks(config, name) for name in new}
         made |= {name: make_source(config, wanted[name], self._clock) for name in new}
         with self._lock:
             for name in gone:
@@ -114,8 +115,14 @@ class LiveControl:
 
         return words(config, wanted[name]) != words(self._config, self._configured[name])
 
-    def _own_sinks(self, name: str) -> list[SinkBinding]:
-        outputs = outputs_of_source(self._config, name)
+    def _outputs_differ(self, config: RunConfig, name: str) -> bool:
+        """Whether a camera's own outputs are others than before."""
+        before, now = self._config.cameras.get(name), config.cameras.get(name)
+        return (before.outputs if before is not None else ()) != (now.outputs if now is not None else ())
+
+    def _own_sinks(self, config: RunConfig, name: str) -> list[SinkBinding]:
+        # The outputs of all are those that the run began with; a camera's own are as they stand now.
+        outputs = outputs_of_source(self._config.model_copy(update={"cameras": config.cameras}), name)
         return build_sinks(self._config.model_copy(update={"alerts": ()}), outputs, self._class_names)
 
     def sources(self) -> tuple[SourceStatus, ...]:
@@ -139,7 +146,7 @@ class LiveControl:
         """
         found = self._one(address)
         source = make_source(self._config, found, self._clock)
-        sinks = self._own_sinks(found.source_id)
+        sinks = self._own_sinks(self._config, found.source_id)
         with self._lock:
             self._run.add_source(source, sinks)
             self._addresses[found.source_id] = found

@@ -53,7 +53,7 @@ def check_outputs(config: RunConfig, source_ids: Sequence[str]) -> list[Output]:
     Raises:
         UsageError: an unknown form, a file that exists or cannot be written, or two outputs of one name.
     """
-    from sinks.address import FILE_KINDS, parse_output, per_source_path
+    from sinks.address import FILE_KINDS, parse_output
     from sinks.event_store import check_store
     from sinks.output_path import check_output
 
@@ -65,10 +65,10 @@ def check_outputs(config: RunConfig, source_ids: Sequence[str]) -> list[Output]:
             outputs.append(Output(kind, address.value, None, is_file))
             continue
         for source_id in source_ids:
-            value = address.value
-            if len(source_ids) > 1:
-                value = str(per_source_path(Path(value), source_id)) if is_file else f"{value.rstrip('/')}/{source_id}"
+            value = address.value if len(source_ids) == 1 else _value_for(address.value, is_file, source_id)
             outputs.append(Output(kind, value, source_id, is_file))
+    for source_id in source_ids:
+        outputs += _camera_outputs(config, source_id)
     _refuse_doubles(config, outputs)
     for output in outputs:
         if output.is_file:
@@ -92,21 +92,44 @@ def outputs_of_source(config: RunConfig, source_id: str) -> list[Output]:
     Raises:
         UsageError: a file that exists or cannot be written.
     """
-    from sinks.address import FILE_KINDS, parse_output, per_source_path
+    from sinks.address import FILE_KINDS, parse_output
     from sinks.output_path import check_output
 
     outputs: list[Output] = []
     for text in config.outputs:
         address = parse_output(text)
         kind, is_file = str(address.kind), address.kind in FILE_KINDS
-        if SINKS[kind].stage_class().shared:
-            continue
-        if is_file:
-            path = per_source_path(Path(address.value), source_id)
-            check_output(path, exist_ok=config.exist_ok)
-            outputs.append(Output(kind, str(path), source_id, is_file))
-        else:
-            outputs.append(Output(kind, f"{address.value.rstrip('/')}/{source_id}", source_id, is_file))
+        if not SINKS[kind].stage_class().shared:
+            outputs.append(Output(kind, _value_for(address.value, is_file, source_id), source_id, is_file))
+    outputs += _camera_outputs(config, source_id)
+    for output in outputs:
+        if output.is_file:
+            check_output(Path(output.value), exist_ok=config.exist_ok)
+    return outputs
+
+
+def _value_for(value: str, is_file: bool, source_id: str) -> str:
+    """The address of one source's own output among several sources."""
+    from sinks.address import per_source_path
+
+    return str(per_source_path(Path(value), source_id)) if is_file else f"{value.rstrip('/')}/{source_id}"
+
+
+def _camera_outputs(config: RunConfig, source_id: str) -> list[Output]:
+    """What a camera alone writes, at the address as it stands there."""
+    from sinks.address import FILE_KINDS, parse_output
+
+    camera = config.cameras.get(source_id)
+    outputs: list[Output] = []
+    for text in camera.outputs if camera is not None else ():
+        address = parse_output(text)
+        kind, is_file = str(address.kind), address.kind in FILE_KINDS
+        if SINKS[kind].stage_class().shared and not is_file and kind != "null":
+            raise UsageError(
+                f"cameras.{source_id}.outputs: wanted outputs of this camera, found {kind}, which serves all of a run; "
+                "put it below outputs"
+            )
+        outputs.append(Output(kind, address.value, source_id, is_file))
     return outputs
 
 

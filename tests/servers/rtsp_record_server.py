@@ -26,8 +26,9 @@ CAPS = "video/x-h264,stream-format=byte-stream,alignment=au"
 class Relay:
     """What comes in goes out."""
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool) -> None:
         self.out: Any = None
+        self._quiet = quiet
 
     def record_configured(self, factory: Any, media: Any) -> None:
         sink = media.get_element().get_by_name("in")
@@ -40,7 +41,8 @@ class Relay:
     def sample(self, sink: Any) -> Any:
         buffer = sink.emit("pull-sample").get_buffer()
         is_key = not buffer.has_flags(Gst.BufferFlags.DELTA_UNIT)
-        print("picture", "key" if is_key else "", flush=True)
+        if not self._quiet:
+            print("picture", "key" if is_key else "", flush=True)
         if self.out is not None:
             copy = buffer.copy_deep()
             copy.pts = copy.dts = Gst.CLOCK_TIME_NONE
@@ -52,9 +54,10 @@ def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", default="0", help="0 = any free one")
+    parser.add_argument("--quiet", action="store_true", help="do not tell of pictures")
     args = parser.parse_args()
     Gst.init(None)
-    server, relay = GstRtspServer.RTSPServer(), Relay()
+    server, relay = GstRtspServer.RTSPServer(), Relay(args.quiet)
     server.set_address("127.0.0.1")
     server.set_service(args.port)
     # Who asks for pictures waits for the first one; who brings them must not wait behind.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import pytest
 from pipeline.config.build import build_run, load_run_config
 from pipeline.config.reload import reload
 from pipeline.core.detections import Detections
-from pipeline.core.errors import ConfigError, TracklightError
+from pipeline.core.errors import ConfigError, TracklightError, UsageError
 from pipeline.core.frame import Frame
 
 pytestmark = pytest.mark.timeout(30)
@@ -173,3 +174,46 @@ def test_a_file_read_again_changes_cameras_and_leaves_the_others(
         assert caplog.messages[-1] == "configuration read again: tracker changed too, which needs a new start"
         before = emitted()
         until(lambda: all(emitted()[name] > count for name, count in before.items()))
+
+
+def test_a_camera_has_outputs_of_its_own(clip: Path, configuration: Callable, tmp_path: Path) -> None:
+    every, own, text = tmp_path / "all.jsonl", tmp_path / "a.jsonl", tmp_path / "a.txt"
+    path = configuration(
+        f"outputs: [{every}]\ncameras:\n  a: {{source: {clip}, outputs: [{own}, {text}]}}\n  b: {{source: {clip}}}\n"
+    )
+    with build_run(load_run_config(str(path), {}, []), detector=TwoBoxes()) as built:
+        report = built.runner.run()
+    assert not report.errors
+    sources = [json.loads(line)["source"] for line in every.read_text().splitlines()]
+    assert sorted(sources) == ["a"] * 25 + ["b"] * 25
+    assert [json.loads(line)["source"] for line in own.read_text().splitlines()] == ["a"] * 25
+    assert len({line.split(",")[0] for line in text.read_text().splitlines()}) == 25
+
+
+def test_an_output_that_serves_a_whole_run_is_no_cameras(clip: Path, configuration: Callable) -> None:
+    path = configuration(f"cameras:\n  a: {{source: {clip}, outputs: [web]}}\n")
+    with (
+        pytest.raises(UsageError, match=r"cameras\.a\.outputs: wanted outputs of this camera, found web"),
+        build_run(settings(path), detector=TwoBoxes()),
+    ):
+        pass
+
+
+def test_an_output_of_two_cameras_is_refused(clip: Path, configuration: Callable, tmp_path: Path) -> None:
+    camera = f"{{source: {clip}, outputs: [{tmp_path / 'one.mp4'}]}}"
+    path = configuration(f"cameras:\n  a: {camera}\n  b: {camera}\n")
+    with (
+        pytest.raises(UsageError, match="found that it is also another output"),
+        build_run(settings(path), detector=TwoBoxes()),
+    ):
+        pass
+
+
+def test_a_camera_that_joins_brings_its_outputs(clip: Path, configuration: Callable, tmp_path: Path) -> None:
+    own = tmp_path / "b.jsonl"
+    path = configuration(f"{LOOP}cameras:\n  a: {{source: {clip}}}\n")
+    with running(path) as built:
+        configuration(f"{LOOP}cameras:\n  a: {{source: {clip}}}\n  b: {{source: {clip}, outputs: [{own}]}}\n")
+        reload(built.control, lambda: settings(path))
+        until(lambda: any(s.source_id == "b" and s.emitted > 3 for s in built.control.sources()))
+    assert {json.loads(line)["source"] for line in own.read_text().splitlines()} == {"b"}
