@@ -11,6 +11,7 @@ from pipeline.core.control import RunControl
 from pipeline.core.detections import Detections
 from pipeline.core.event import Event
 from pipeline.core.frame import Frame, StreamInfo
+from pipeline.core.motion import TrackMotion
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing, Scene
 from pipeline.core.tracks import Tracks
@@ -118,6 +119,14 @@ class Tracker(Protocol):
 
     def reset(self) -> None:
         """Forget everything; ids go on, so that none is used again."""
+
+
+@runtime_checkable
+class ForecastingTracker(Tracker, Protocol):
+    """A tracker that can tell where its tracks are going."""
+
+    def motion(self) -> TrackMotion:
+        """How the tracks that the last `update` returned move, row by row; empty before it and after `reset`."""
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pipeline.core.detections import Detections
 from pipeline.core.event import Event
 from pipeline.core.frame import Frame
+from pipeline.core.motion import TrackMotion
 from pipeline.core.scene import Scene
 from pipeline.core.timeline import Timeline
 from pipeline.core.tracks import Tracks
@@ -25,6 +26,7 @@ class FrameResult:
         events: what analytics saw happen at this frame.
         tracked: False in a run without a tracker: sinks then show the detections instead of the tracks.
         scene: lines, zones and their counts after this frame, or None in a run without analytics.
+        motion: where the tracks are going, row by row; None where the tracker does not say.
     """
 
     frame: Frame
@@ -35,3 +37,4 @@ class FrameResult:
     events: tuple[Event, ...] = field(default=())
     tracked: bool = True
     scene: Scene | None = None
+    motion: TrackMotion | None = None

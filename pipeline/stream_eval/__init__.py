@@ -1,0 +1,1 @@
+"""Streaming accuracy of recorded outputs and of real-time runs: the verb `stream-eval`."""

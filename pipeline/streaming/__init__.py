@@ -1,0 +1,1 @@
+"""Streaming accuracy: what is shown at each moment, against what is true at that moment."""

@@ -1,0 +1,1 @@
+"""The best configuration for a clip on this machine: the verb `tune`."""
