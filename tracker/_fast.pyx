@@ -5,7 +5,7 @@ Gives, bit for bit, what tracker/numpy_tracks.py gives and follows it method by 
 Arrays come and go through typed memoryviews, so that no NumPy header is needed to build this file.
 """
 
-from libc.math cimport isfinite
+from libc.math cimport isfinite, sqrt
 from libc.stdlib cimport free
 
 import numpy as np
@@ -403,3 +403,25 @@ cdef class HeldTracks:
         for array in (xyxy_array, score_array, fields_array):
             array.setflags(False)
         return xyxy_array, score_array, fields_array[0], fields_array[1], fields_array[2]
+
+    def motion(self):
+        cdef TrackTable t = self.table
+        cdef Py_ssize_t i, n = 0, k = 0
+        cdef int c
+        cdef double corner_velocity[4]
+        for i in range(t.n):
+            n += self.is_shown(i)
+        velocity_array, std_array = empty((n, 4), FLOAT32), empty((2, n), FLOAT32)
+        cdef float[:, ::1] velocity = velocity_array
+        cdef float[:, ::1] std = std_array
+        for i in range(t.n):
+            if not self.is_shown(i):
+                continue
+            t.corner_velocity(i, corner_velocity)
+            for c in range(4):
+                velocity[k, c] = <float>corner_velocity[c]
+            std[0, k], std[1, k] = <float>sqrt(t.shared.pp[i]), <float>sqrt(t.shared.vv[i])
+            k += 1
+        for array in (velocity_array, std_array):
+            array.setflags(False)
+        return velocity_array, std_array[0], std_array[1]

@@ -48,6 +48,7 @@ cdef class TrackTable:
     cdef void lay_out(self) noexcept
     cdef void arrange(self, const Py_ssize_t* order, Py_ssize_t n, Py_ssize_t n_seen) noexcept
     cdef void corners(self, Py_ssize_t i, double* box) noexcept
+    cdef void corner_velocity(self, Py_ssize_t i, double* velocity) noexcept
     cdef Py_ssize_t start(self, const double* box) noexcept
     cdef void predict(self, double dt_s, bint moves_new) noexcept
     cdef void correct(self, Py_ssize_t i, const double* box) noexcept

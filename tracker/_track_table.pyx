@@ -102,6 +102,17 @@ cdef class TrackTable:
         box[2] = self.position[CX][i] + half_width
         box[3] = self.position[CY][i] + half_height
 
+    cdef void corner_velocity(self, Py_ssize_t i, double* velocity) noexcept:
+        """How fast the corners of track i move, in px/s."""
+        cdef double half_height = self.velocity[HEIGHT][i] / 2
+        cdef double half_width = (
+            self.position[ASPECT][i] * self.velocity[HEIGHT][i] + self.velocity[ASPECT][i] * self.position[HEIGHT][i]
+        ) / 2
+        velocity[0] = self.velocity[CX][i] - half_width
+        velocity[1] = self.velocity[CY][i] - half_height
+        velocity[2] = self.velocity[CX][i] + half_width
+        velocity[3] = self.velocity[CY][i] + half_height
+
     cdef Py_ssize_t start(self, const double* box) noexcept:
         """Append a track at the box xyxy and return its row; there must be room. The other fields are the caller's."""
         cdef Py_ssize_t i = self.n

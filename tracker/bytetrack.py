@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.core.detections import Detections
 from pipeline.core.errors import UsageError
+from pipeline.core.motion import TrackMotion
 from pipeline.core.tracks import Tracks
 from tracker import kernels
 from tracker.association import MatchRule
@@ -75,7 +76,7 @@ class ByteTrackConfig:
 
 
 class ByteTracker:
-    """Gives the detections of one source ids that last. Implements pipeline.core.protocols.Tracker.
+    """Gives the detections of one source ids that last. Implements pipeline.core.protocols.ForecastingTracker.
 
     One instance per source: ids count from 1 within the instance and are never used again, not even after `reset`.
 
@@ -133,6 +134,10 @@ class ByteTracker:
         else:
             dt_s, is_cut = self._clock.step(frame_index, pts_s)
         return Tracks.unchecked(*self._tracks.step(dt_s, is_cut))
+
+    def motion(self) -> TrackMotion:
+        """How the tracks that the last `update` returned move, row by row; empty before it and after `reset`."""
+        return TrackMotion(*self._tracks.motion())
 
 
 def _step_rules(config: ByteTrackConfig, quirks: Quirks) -> StepRules:

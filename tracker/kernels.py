@@ -37,6 +37,9 @@ class HeldTracks(Protocol):
     def step(self, dt_s: float, is_cut: bool) -> tuple[Float32, Float32, Whole, Whole, Whole]:
         """Do to the tracks what the detections read last ask for; return the fields of the tracks to show."""
 
+    def motion(self) -> tuple[Float32, Float32, Float32]:
+        """How the tracks to show move: the fields of pipeline.core.motion.TrackMotion."""
+
 
 class Build(Protocol):
     """The class that a build holds tracks in."""

@@ -165,6 +165,21 @@ def rows_in_order(whole: Whole, n_seen: int, n_before: int) -> tuple[Whole, int]
     return order, len(kept) + len(born) + len(found)
 
 
+def motion(real: Real, whole: Whole, last_state: int) -> tuple[Float32, Float32, Float32]:
+    """Velocity of the corners in px/s and the deviations of middle (px) and velocity (px/s), of the tracks of `select`.
+
+    All are read-only.
+    """
+    state = whole[:, STATE]
+    rows = np.flatnonzero((state >= TrackState.TRACKED) & (state <= last_state))
+    velocity = kalman.corner_velocity(real[rows, MEAN]).astype(np.float32)
+    cov = real[rows, COV]
+    std_px, std_px_s = np.sqrt(cov[:, 0]).astype(np.float32), np.sqrt(cov[:, 2]).astype(np.float32)
+    for array in (velocity, std_px, std_px_s):
+        array.setflags(write=False)
+    return velocity, std_px, std_px_s
+
+
 def select(real: Real, whole: Whole, last_state: int) -> tuple[Float32, Float32, Whole, Whole, Whole]:
     """Corners in px, score, class, id and detection row of the tracks in a state from TRACKED to `last_state`.
 

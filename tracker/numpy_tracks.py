@@ -27,6 +27,7 @@ class HeldTracks:
 
     def __init__(self, rules: StepRules) -> None:
         self._rules = rules
+        self._last_shown = LOST if rules.output_predicted else TRACKED
         self._next_id = 1
         self.clear()
 
@@ -83,7 +84,11 @@ class HeldTracks:
         self._start(high[strong])
         self._retire(n_before)
         self._remove_duplicates()
-        return kernels.select(table.real, table.whole, LOST if rules.output_predicted else TRACKED)
+        return kernels.select(table.real, table.whole, self._last_shown)
+
+    def motion(self) -> tuple[Float32, Float32, Float32]:
+        """How the tracks to show move, row by row: the fields of pipeline.core.motion.TrackMotion; read-only."""
+        return kernels.motion(self._table.real, self._table.whole, self._last_shown)
 
     def _pass_time(self, dt_s: float, is_cut: bool) -> None:
         """Predict every track over the time since the frame before, and forget those that were lost too long."""
