@@ -21,7 +21,7 @@ from sources.decoder import Picture, VideoDecoder
 from sources.hardware import HwDecode, open_with_hardware
 from sources.libav import OpenFailure, OpenOptions
 from sources.live_time import LiveTime
-from sources.network_errors import TransportRefusedError, opening_failed, reading_failed
+from sources.network_errors import ServerBusyError, TransportRefusedError, opening_failed, reading_failed
 from sources.rtsp_transport import RtspTransport, Transport
 
 _WHITELISTS = {
@@ -42,6 +42,8 @@ TIMEOUT_S = 10.0
 """Others send their pictures in parcels."""
 HLS_READ_TIMEOUT_S = 30.0
 """A live playlist gives nothing for a whole segment (often 6 to 10 s), then several seconds at once."""
+BUSY_DELAY_S = 0.2
+"""An RTSP server that is busy is asked again after so long, then after twice as long, and so on."""
 
 
 def _url(value: object) -> object:
@@ -126,7 +128,8 @@ class NetworkSource:
 
         Takes at most the open and read time-outs (a key frame that is late is waited for) and a name look-up.
 
-        RTSP over UDP that brings nothing is tried over TCP.
+        RTSP over UDP that brings nothing is tried over TCP. An RTSP server that is busy (5xx), as many are while they
+        take down the session before this one, is asked again within the open time-out.
 
         Raises:
             SourceError: the stream cannot be had; `retryable` says whether it may be later. Also when interrupted.
@@ -137,16 +140,27 @@ class NetworkSource:
         if self._interrupted.is_set():
             raise SourceError(f"{self._shown}: was interrupted before it was open")
         try:
-            info = self._connect()
+            info = self._connect_when_free()
         except SourceError as error:
             # Either nothing came (the decoder waited in vain), or the server refused the transport.
             over_udp = self._decoder is not None or isinstance(error, TransportRefusedError)
             if not (over_udp and self._is_rtsp and self._transport.fall_back(self._shown)):
                 raise
             self.close()
-            info = self._connect()
+            info = self._connect_when_free()
         self._transport.is_proven = True
         return info
+
+    def _connect_when_free(self) -> StreamInfo:
+        deadline_s, delay_s = time.monotonic() + self._open_timeout_s, BUSY_DELAY_S
+        while True:
+            try:
+                return self._connect()
+            except ServerBusyError:
+                is_late = time.monotonic() + delay_s > deadline_s
+                if not self._is_rtsp or is_late or self._interrupted.wait(delay_s):
+                    raise
+                delay_s *= 2
 
     def _connect(self) -> StreamInfo:
         begun_s = time.monotonic()

@@ -24,6 +24,10 @@ class TransportRefusedError(SourceError):
     """An RTSP server does not speak the transport that it was asked for (461)."""
 
 
+class ServerBusyError(SourceError):
+    """The server cannot serve the stream just now (5xx): many do so while they take down a session that has ended."""
+
+
 _DENIED: dict[type[Exception], str] = {
     av.error.HTTPUnauthorizedError: "wrong or missing credentials (401); check the user name and password in the URL",
     av.error.HTTPForbiddenError: "access is forbidden (403); check what this user may see",
@@ -64,6 +68,8 @@ def _unreachable(url: Url, failure: OpenFailure, timed_out: bool, timeout_s: flo
     error = failure.error
     if isinstance(error, av.error.HTTPNotFoundError):
         return NoSuchStreamError(f"{url}: the server has no such stream (404); check the path of the URL")
+    if isinstance(error, av.error.HTTPServerError):
+        return ServerBusyError(f"{url}: cannot be opened: {failure}", retryable=True)
     if isinstance(error, ConnectionRefusedError):
         return SourceError(f"{url}: connection refused: nothing listens at {_where(url)}", retryable=True)
     log = " ".join(failure.log)

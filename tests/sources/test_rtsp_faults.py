@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.detections import Detections
+from pipeline.core.errors import SourceError
 from pipeline.core.frame import Frame
 from pipeline.core.url import Url
 from pipeline.runtime.runner import Runner
@@ -97,6 +98,34 @@ def test_a_server_that_refuses_udp_is_read_over_tcp(rtsp_server: Callable) -> No
     source.open()
     assert len(take(source, 5)) == 5
     source.close()
+
+
+def test_a_server_that_is_busy_with_the_refused_session_is_asked_again(
+    rtsp_server: Callable, fault_proxy: Callable
+) -> None:
+    """The first connection is refused for UDP; the second one asks for what no server has (551)."""
+    server = rtsp_server("--only", "tcp")
+    proxy = fault_proxy(server.port)
+    proxy.rewrite = lambda data: data.replace(b"CSeq:", b"Require: the-moon\r\nCSeq:") if proxy.n_connections == 2 else data
+    source = source_of(server.url(port=proxy.port), transport="udp")
+    source.open()
+    assert len(take(source, 5)) == 5
+    source.close()
+    assert proxy.n_connections == 3
+
+
+def test_a_server_that_stays_busy_fails_within_the_open_time_out(rtsp_server: Callable, fault_proxy: Callable) -> None:
+    server = rtsp_server()
+    proxy = fault_proxy(server.port)
+    proxy.rewrite = lambda data: data.replace(b"CSeq:", b"Require: the-moon\r\nCSeq:")
+    source = source_of(server.url(port=proxy.port), open_timeout_s=0.7)
+    begun_s = time.monotonic()
+    with pytest.raises(SourceError, match="5XX") as raised:
+        source.open()
+    source.close()
+    assert time.monotonic() - begun_s < 2
+    assert raised.value.retryable
+    assert proxy.n_connections == 3
 
 
 def test_a_first_frame_comes_soon_after_a_key_frame(rtsp_server: Callable) -> None:
