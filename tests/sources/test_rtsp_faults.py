@@ -106,7 +106,9 @@ def test_a_server_that_is_busy_with_the_refused_session_is_asked_again(
     """The first connection is refused for UDP; the second one asks for what no server has (551)."""
     server = rtsp_server("--only", "tcp")
     proxy = fault_proxy(server.port)
-    proxy.rewrite = lambda data: data.replace(b"CSeq:", b"Require: the-moon\r\nCSeq:") if proxy.n_connections == 2 else data
+    proxy.rewrite = lambda data: (
+        data.replace(b"CSeq:", b"Require: the-moon\r\nCSeq:") if proxy.n_connections == 2 else data
+    )
     source = source_of(server.url(port=proxy.port), transport="udp")
     source.open()
     assert len(take(source, 5)) == 5
