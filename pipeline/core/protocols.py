@@ -181,6 +181,23 @@ class ClosingSink(Sink, Protocol):
 
 
 @runtime_checkable
+class CompensatedSink(Sink, Protocol):
+    """A sink whose boxes need not be those of their own frame, where the run makes up for latency."""
+
+    compensated: Literal["data", "pictures"]
+    """`data`: it tells programs how the world is now, so tracks are moved to now. `pictures`: it shows pictures to
+    people, so that only a newer picture is a reason to move tracks: to the instant at which that one was captured."""
+
+
+@runtime_checkable
+class FrameWatchingSink(Sink, Protocol):
+    """A sink that takes every result as it is, and shows pictures that are newer than that beside it."""
+
+    def see(self, frame: Frame) -> None:
+        """A frame of a live source was just read. Called from the source's own thread: it must not wait."""
+
+
+@runtime_checkable
 class SteeringSink(Sink, Protocol):
     """A sink through which people watch and steer the run."""
 

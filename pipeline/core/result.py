@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pipeline.core.detections import Detections
 from pipeline.core.event import Event
@@ -11,6 +11,11 @@ from pipeline.core.motion import TrackMotion
 from pipeline.core.scene import Scene
 from pipeline.core.timeline import Timeline
 from pipeline.core.tracks import Tracks
+
+HORIZON_S = 1.0
+"""Boxes are moved no farther ahead: what moves evenly for a second need not do so for two."""
+STALE_S = 5.0
+"""A result says nothing about a picture that is so much newer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +32,7 @@ class FrameResult:
         tracked: False in a run without a tracker: sinks then show the detections instead of the tracks.
         scene: lines, zones and their counts after this frame, or None in a run without analytics.
         motion: where the tracks are going, row by row; None where the tracker does not say.
+        boxes_at_ns: the instant for which the tracks' boxes hold where they were moved off their frame; else None.
     """
 
     frame: Frame
@@ -38,3 +44,32 @@ class FrameResult:
     tracked: bool = True
     scene: Scene | None = None
     motion: TrackMotion | None = None
+    boxes_at_ns: int | None = None
+
+    def moved_to(self, at_ns: int) -> FrameResult:
+        """The result with its tracks where they are at an instant (ns, on the clock of `captured_ns`).
+
+        They are moved forward by up to `HORIZON_S`, and `boxes_at_ns` says to when. Frame, detections, events and scene
+        stay. Itself where nothing is known of the tracks' motion.
+        """
+        if self.motion is None:
+            return self
+        captured_ns, held_ns = self.frame.captured_ns, self.boxes_at_ns
+        at_ns = min(max(at_ns, captured_ns), captured_ns + round(HORIZON_S * 1e9))
+        ahead_s = (at_ns - (captured_ns if held_ns is None else held_ns)) / 1e9
+        tracks = replace(self.tracks, xyxy=self.motion.moved(self.tracks.xyxy, ahead_s))
+        motion = replace(self.motion, std_px=self.motion.std_after(ahead_s))
+        return replace(self, tracks=tracks, motion=motion, boxes_at_ns=at_ns)
+
+    def on_frame(self, frame: Frame) -> FrameResult:
+        """What is known of a later frame of the same source: that frame, with the tracks moved to its capture.
+
+        Events are left out, for they belong to their own frame. Tracks are too where they say nothing about the frame:
+        its size is another one, the source broke in between, or it is newer by `STALE_S`.
+        """
+        before = self.frame
+        is_other = before.shape_hw != frame.shape_hw or before.n_breaks != frame.n_breaks
+        if is_other or frame.captured_ns - before.captured_ns >= STALE_S * 1e9:
+            nothing, none = Tracks.empty(), Detections.empty()
+            return replace(self, frame=frame, events=(), tracks=nothing, detections=none, motion=None, boxes_at_ns=None)
+        return replace(self.moved_to(frame.captured_ns), frame=frame, events=())

@@ -30,6 +30,7 @@ class IntakeWiring:
         opened: called with what a source says of itself, before its first frame.
         failed: gets the StageError that ended a source.
         drop: counts frames that nobody will get.
+        seen: gets every frame of a live source, once it is on its way to the detector; must not wait.
     """
 
     batcher: Batcher
@@ -40,6 +41,7 @@ class IntakeWiring:
     opened: Callable[[StreamInfo], None]
     failed: Callable[[StageError], None]
     drop: Callable[[Iterable[Frame]], None]
+    seen: Callable[[Frame], None]
 
 
 class SourceReader:
@@ -155,3 +157,5 @@ class SourceReader:
                 raise
             if displaced is not None:
                 wiring.ledger.dropped(name, "newer")
+            if self.info is not None and self.info.is_live:
+                wiring.seen(frame)

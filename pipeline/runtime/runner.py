@@ -18,11 +18,12 @@ from pipeline.core.scene import Closing
 from pipeline.runtime.batcher import Batcher
 from pipeline.runtime.camera_filter import CameraFilter
 from pipeline.runtime.channel import Channel, Policy
+from pipeline.runtime.compensate import Compensate, Compensation
 from pipeline.runtime.detect_stage import DetectStage, SourceEnd
 from pipeline.runtime.intake import IntakeWiring, SourceReader
 from pipeline.runtime.ledger import Ledger
 from pipeline.runtime.report import RunReport
-from pipeline.runtime.sink_worker import SinkBinding, SinkLine
+from pipeline.runtime.sink_worker import Item, SinkBinding, SinkLine
 from pipeline.runtime.statistics import RunStatistics
 from pipeline.runtime.status import status_of
 from pipeline.runtime.track_stage import AnalystFactory, TrackerFactory, TrackStage
@@ -50,6 +51,7 @@ class RunnerSettings:
         keep_open: the run goes on without sources, for more may be added; only `stop` or a failure ends it.
         new_ids_after_s: a source that broke and came back after longer than this gets new ids.
         watchdog_s: a stage that takes longer for one piece of work hangs; 0 = nothing is watched.
+        compensate: to when the tracks of live sources are moved.
     """
 
     max_batch: int = 1
@@ -64,6 +66,7 @@ class RunnerSettings:
     keep_open: bool = False
     new_ids_after_s: float = 1.0
     watchdog_s: float = 30.0
+    compensate: Compensate = Compensate.OFF
 
 
 class Runner:
@@ -101,6 +104,7 @@ class Runner:
         if len(set(names)) != len(names):
             raise UsageError(f"Runner: wanted sources with different ids, found {names}")
         self._clock = clock or MonotonicClock()
+        self._compensation = Compensation(self._settings.compensate, self._clock)
         self.ledger = Ledger()
         self.statistics = RunStatistics(names)
         self._infos: dict[str, StreamInfo] = {}
@@ -143,6 +147,7 @@ class Runner:
             opened=self._source_opened,
             failed=self._source_failed,
             drop=self._drop,
+            seen=self._frame_seen,
         )
         self._started = False
         self._remake_source = remake_source
@@ -162,11 +167,11 @@ class Runner:
 
     def _make_line(self, binding: SinkBinding) -> SinkLine:
         if binding.sink.is_live:
-            channel: Channel[FrameResult | Closing] = Channel(self._settings.live_sink_capacity, Policy.NEWEST)
+            channel: Channel[Item] = Channel(self._settings.live_sink_capacity, Policy.NEWEST)
         else:
             channel = Channel(self._settings.record_sink_capacity, Policy.BLOCK)
         writing = self.statistics.stage(f"sink:{binding.name}")
-        return SinkLine(binding, channel, writing, self._stage_failed, self.stop)
+        return SinkLine(binding, channel, writing, self._stage_failed, self.stop, self._compensation)
 
     # -- from outside -------------------------------------------------------------------------------------------------
 
@@ -448,8 +453,14 @@ class Runner:
             self._detection.yield_to_live()
         with self._lock:
             self._infos[info.source_id] = info
+        self._compensation.opened(info)
         for line in self._lines:
             line.announce(info)
+
+    def _frame_seen(self, frame: Frame) -> None:
+        if self._settings.compensate is Compensate.DISPLAY:
+            for line in self._lines:
+                line.see(frame)
 
     def _track_loop(self, worker: Worker) -> None:
         try:
@@ -470,6 +481,7 @@ class Runner:
                 line.end()
 
     def _end_source(self, source_id: str) -> None:
+        self._compensation.ended(source_id)
         closing = self._tracking.end(source_id)
         if closing is not None:
             with self._lock:
@@ -485,6 +497,7 @@ class Runner:
         result.timeline.stamp("emitted", now_ns)
         self.statistics.emitted(result.frame.source_id, now_ns - result.frame.captured_ns)
         self.ledger.emitted(result.frame.source_id)
+        self._compensation.note(result)
         for line in self._lines:
             line.hand(result)
 

@@ -6,19 +6,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pipeline.core.control import QueueDepth, SinkAccount
 from pipeline.core.errors import StageError, StopRequest
-from pipeline.core.frame import StreamInfo
-from pipeline.core.protocols import ClosingSink, PolledSink, Sink
+from pipeline.core.frame import Frame, StreamInfo
+from pipeline.core.protocols import ClosingSink, FrameWatchingSink, PolledSink, Sink
 from pipeline.core.result import FrameResult
 from pipeline.core.run_facts import RunSink
 from pipeline.core.scene import Closing
-from pipeline.runtime.channel import Channel, Policy
+from pipeline.runtime.channel import Channel, ChannelClosedError, Policy
+from pipeline.runtime.compensate import Compensation
 from pipeline.runtime.latency import Durations
 from pipeline.runtime.report import SinkReport
 from pipeline.runtime.worker import Worker
+
+
+Item = FrameResult | Frame | Closing
+"""What a sink's channel carries. A frame stands for a picture of it with what is known by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +49,24 @@ class SinkLine:
         writing: durations of `write`.
         on_error: gets the StageError that ends the sink.
         on_stop: called when the person watching asks for the end.
+        compensation: which boxes the sink gets, and on which picture.
     """
 
     def __init__(
         self,
         binding: SinkBinding,
-        channel: Channel[FrameResult | Closing],
+        channel: Channel[Item],
         writing: Durations,
         on_error: Callable[[StageError], None],
         on_stop: Callable[[], None],
+        compensation: Compensation,
     ) -> None:
         self.binding = binding
         self.worker = Worker(f"sink:{binding.name}", self._loop, on_error)
         self._channel = channel
         self._writing = writing
         self._on_stop = on_stop
+        self._compensation = compensation
         self._announced: deque[StreamInfo] = deque()
         self._late_closings: deque[Closing] = deque()
         self._n_closings = 0
@@ -75,8 +84,21 @@ class SinkLine:
 
     def hand(self, result: FrameResult) -> None:
         """Pass a result on. Raises ChannelClosedError once the sink has failed."""
-        if self.binding.wants(result.frame.source_id):
+        source_id = result.frame.source_id
+        if self.binding.wants(source_id) and not self._compensation.shows_frames(self.binding.sink, source_id):
             self._channel.put(result)
+
+    def see(self, frame: Frame) -> None:
+        """A frame of a live source was just read; for a sink that shows pictures newer than their results."""
+        sink = self.binding.sink
+        if not self.binding.wants(frame.source_id) or not self._compensation.wants_frames(sink, frame.source_id):
+            return
+        if isinstance(sink, FrameWatchingSink):
+            sink.see(frame)
+            return
+        # A sink that is gone ends nothing but itself, least of all the source.
+        with suppress(ChannelClosedError):
+            self._channel.put(frame)
 
     def end_source(self, closing: Closing) -> None:
         """What analytics say at a source's end; told to the sink after the source's last result."""
@@ -138,14 +160,18 @@ class SinkLine:
         with worker.busy():
             self._take(worker, result)
 
-    def _take(self, worker: Worker, result: FrameResult | Closing) -> None:
+    def _take(self, worker: Worker, item: Item) -> None:
         self._open_announced()
-        if isinstance(result, Closing):
-            self._tell_end(result)
+        if isinstance(item, Closing):
+            self._tell_end(item)
+            return
+        compensation, sink = self._compensation, self.binding.sink
+        result = compensation.view(item) if isinstance(item, Frame) else compensation.for_sink(sink, item)
+        if result is None:
             return
         worker.at = result.frame
         began_ns = time.monotonic_ns()
-        self._watched(lambda: self.binding.sink.write(result))
+        self._watched(lambda: sink.write(result))
         self._n_written += 1
         self._writing.add(time.monotonic_ns() - began_ns)
 

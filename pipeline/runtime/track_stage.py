@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pipeline.core.event import Event
 from pipeline.core.frame import Frame, StreamInfo
-from pipeline.core.protocols import Analyst, Clock, Tracker
+from pipeline.core.motion import TrackMotion
+from pipeline.core.protocols import Analyst, Clock, ForecastingTracker, Tracker
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing, Scene
 from pipeline.core.tracks import Tracks
@@ -69,7 +70,10 @@ class TrackStage:
         dropped_before = frame.index - self._next_index.get(frame.source_id, 0)
         self._next_index[frame.source_id] = frame.index + 1
         tracked = self._tracker_factory is not None
-        return FrameResult(frame, item.detections, tracks, item.timeline, dropped_before, events, tracked, scene)
+        motion = self._motion(frame.source_id)
+        return FrameResult(
+            frame, item.detections, tracks, item.timeline, dropped_before, events, tracked, scene, motion
+        )
 
     def end(self, source_id: str) -> Closing | None:
         """The source has ended: what its analytics say of it. Should it come back, its ids go on where they were."""
@@ -92,6 +96,10 @@ class TrackStage:
             self._statistics.stage("track").add(self._clock.now_ns() - began_ns)
         item.timeline.stamp("track_end", self._clock.now_ns())
         return tracks
+
+    def _motion(self, source_id: str) -> TrackMotion | None:
+        tracker = self._trackers.get(source_id)
+        return tracker.motion() if isinstance(tracker, ForecastingTracker) else None
 
     def _is_another_scene(self, frame: Frame) -> bool:
         """Whether what was tracked before this frame says nothing about it."""
