@@ -24,6 +24,14 @@ class ReplayConfig:
     )
     speed: float = Field(default=1.0, gt=0, description="2 plays twice as fast")
     loop: bool = Field(default=False, description="begin again at the end, for ever; media time goes on")
+    decode_in_time: bool = Field(
+        default=False,
+        description="decode each frame when its time has come, so that this counts as latency; needs fps",
+    )
+
+    def __post_init__(self) -> None:
+        if self.decode_in_time and self.fps is None:
+            raise ValueError("decode_in_time needs fps: a frame's own time is known only once it is decoded")
 
 
 class ReplaySource:
@@ -32,6 +40,7 @@ class ReplaySource:
     `captured_ns` is the scheduled instant t0 + media time / speed (t0 = the first `read`), not the instant at which the
     frame was handed over: it is exact by construction, which streaming accuracy (Li et al., "Towards Streaming
     Perception", ECCV 2020, section 3) needs. A reader that comes late gets its frames at once, with their old instants.
+    Frames are decoded ahead of their time, unless the config says `decode_in_time`.
 
     Args:
         config: the pace.
@@ -99,13 +108,15 @@ class ReplaySource:
         """
         if self._inner is None:
             raise UsageError(f"{self._source_id}: read() was called on a source that is not open; call open() first")
+        if self._config.decode_in_time and not self._clock.wait_until(
+            self._due_ns(self._media_time(None)), self._interrupted
+        ):
+            return None
         frame = self._next_frame(self._inner)
         if frame is None or self._interrupted.is_set():
             return None
         at = self._media_time(frame)
-        if self._begin_ns is None:
-            self._begin_ns = self._clock.now_ns()
-        due_ns = self._begin_ns + round(at / Fraction(self._config.speed) * 1_000_000_000)
+        due_ns = self._due_ns(at)
         if not self._clock.wait_until(due_ns, self._interrupted):
             return None
         self._last = at
@@ -158,11 +169,17 @@ class ReplaySource:
         loops = self._counters["loops"]
         self._counters = {**inner.counters, "loops": loops}
 
-    def _media_time(self, frame: Frame) -> Fraction:
+    def _due_ns(self, at: Fraction) -> int:
+        """When a frame's time comes; the first one's is now."""
+        if self._begin_ns is None:
+            self._begin_ns = self._clock.now_ns()
+        return self._begin_ns + round(at / Fraction(self._config.speed) * 1_000_000_000)
+
+    def _media_time(self, frame: Frame | None) -> Fraction:
         """Seconds since the first frame, loops before included. Exact: rounding happens once, to a nanosecond."""
         if self._config.fps is not None:
             return self._index / Fraction(self._config.fps)
-        if frame.pts_s is None:
+        if frame is None or frame.pts_s is None:
             raise SourceError(f"{self._source_id}: these frames have no media time to replay by; set fps")
         pts = Fraction(frame.pts_s)
         if self._first_pts is None:
