@@ -45,6 +45,8 @@ class Channel(Generic[T]):
         self.capacity = capacity
         self.policy = policy
         self._items: deque[T] = deque()
+        self._notes: deque[tuple[int, T]] = deque()
+        """Each with the number of items that went before it."""
         self._changed = condition or threading.Condition()
         self._closed = False
         self._aborted = False
@@ -74,6 +76,19 @@ class Channel(Generic[T]):
             self._changed.notify_all()
             return displaced
 
+    def note(self, item: T) -> None:
+        """Hand over something that must not be lost: it keeps its place in the order, but takes no room, displaces
+        nothing and is not displaced. For what comes seldom.
+
+        Raises:
+            ChannelClosedError: the channel is closed or aborted; the item was not taken.
+        """
+        with self._changed:
+            if self._closed:
+                raise ChannelClosedError
+            self._notes.append((self.n_put, item))
+            self._changed.notify_all()
+
     def get(self, timeout_s: float | None = None) -> T | None:
         """The oldest item.
 
@@ -85,7 +100,7 @@ class Channel(Generic[T]):
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._changed:
-            while not self._items:
+            while not self._items and not self._notes:
                 if self._closed:
                     raise ChannelClosedError
                 left_s = None if deadline is None else deadline - time.monotonic()
@@ -97,10 +112,11 @@ class Channel(Generic[T]):
     def poll(self) -> T | None:
         """The oldest item, or None at once where there is none. For a consumer that waits on a shared condition."""
         with self._changed:
-            return self._take() if self._items else None
+            return self._take() if self._items or self._notes else None
 
     def _take(self) -> T:
-        item = self._items.popleft()
+        is_note = self._notes and self._notes[0][0] <= self.n_put - len(self._items)
+        item = self._notes.popleft()[1] if is_note else self._items.popleft()
         self._changed.notify_all()
         return item
 
@@ -114,8 +130,9 @@ class Channel(Generic[T]):
         """Failure: both ends stop at once. Returns the items that nobody will get. Idempotent."""
         with self._changed:
             self._closed = self._aborted = True
-            left = list(self._items)
+            left = [*self._items, *(item for _, item in self._notes)]
             self._items.clear()
+            self._notes.clear()
             self._changed.notify_all()
             return left
 
@@ -129,8 +146,9 @@ class Channel(Generic[T]):
     def finished(self) -> bool:
         """Closed and drained: no item will ever come."""
         with self._changed:
-            return self._closed and not self._items
+            return self._closed and not self._items and not self._notes
 
     def __len__(self) -> int:
+        """Items held, notes left out."""
         with self._changed:
             return len(self._items)

@@ -35,6 +35,43 @@ def test_newest_displaces_the_oldest_and_hands_it_back() -> None:
     assert [channel.get(), channel.get()] == [3, 4]
 
 
+@pytest.mark.parametrize("policy", list(Policy))
+def test_a_note_keeps_its_place_and_takes_no_room(policy: Policy) -> None:
+    channel: Channel[int | str] = Channel(2, policy)
+    channel.note("before")
+    channel.put(1)
+    channel.note("after 1")
+    channel.put(2)
+    assert (channel.n_put, len(channel)) == (2, 2)
+    assert [channel.get() for _ in range(4)] == ["before", 1, "after 1", 2]
+
+
+def test_a_note_outlives_what_it_follows() -> None:
+    channel: Channel[int | str] = Channel(2, Policy.NEWEST)
+    for i in range(6):
+        channel.put(i)
+        if i == 2:
+            channel.note("after 2")
+    channel.note("last")
+    channel.close()
+    assert not channel.finished
+    assert [channel.get() for _ in range(4)] == ["after 2", 4, 5, "last"]
+    assert channel.finished
+    with pytest.raises(ChannelClosedError):
+        channel.note("late")
+
+
+def test_a_note_wakes_whoever_waits() -> None:
+    channel: Channel[str] = Channel(1, Policy.NEWEST)
+    found: list[str | None] = []
+    thread = _in_thread(lambda: found.append(channel.get()))
+    channel.note("end")
+    thread.join()
+    assert found == ["end"]
+    channel.note("lost")
+    assert channel.abort() == ["lost"]
+
+
 def test_a_blocked_put_goes_on_when_there_is_room() -> None:
     channel: Channel[int] = Channel(1, Policy.BLOCK)
     channel.put(1)
