@@ -41,6 +41,7 @@ class _LoopSink:
     needs_main_thread = False
     is_live = False
     shared = True
+    compensated = "data"
 
     def __init__(self) -> None:
         self.channel: Channel[FrameResult] = Channel(HELD_RESULTS, Policy.BLOCK)

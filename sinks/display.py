@@ -40,6 +40,7 @@ class DisplaySink:
     needs_main_thread = True
     is_live = True
     shared = True
+    compensated = "pictures"
 
     def __init__(self, config: DisplayConfig, *, class_names: tuple[str, ...]) -> None:
         self._config = config

@@ -67,6 +67,7 @@ class HlsSink:
     needs_main_thread = False
     is_live = True
     shared = False
+    compensated = "pictures"
 
     def __init__(self, config: HlsConfig, *, class_names: tuple[str, ...]) -> None:
         if config.path.suffix.lower() != ".m3u8":

@@ -40,7 +40,8 @@ class JsonlSink:
 
     Coordinates have 2 decimals (px), confidence 4, media time 6 (s) and latencies 3 (ms). `track_id` is null in a run
     without a tracker, `pts_s` where the source has no media time. An object whose place the tracker only assumes has
-    `"predicted": true`.
+    `"predicted": true`. Where tracks were moved to make up for latency, `boxes_at_ns` says to when, and `std_px` of an
+    object how sure its place is.
 
     Args:
         config: the file.
@@ -51,6 +52,7 @@ class JsonlSink:
     needs_main_thread = False
     is_live = False
     shared = True
+    compensated = "data"
 
     def __init__(self, config: JsonlConfig, *, class_names: tuple[str, ...]) -> None:
         self._config = config
@@ -97,6 +99,7 @@ class JsonlSink:
             "frame": frame.index,
             "pts_s": None if frame.pts_s is None else round(frame.pts_s, 6),
             **(_timing(result) if self._config.timing else {}),
+            **({} if result.boxes_at_ns is None else {"boxes_at_ns": result.boxes_at_ns}),
             "dropped_before": result.dropped_before,
             "objects": object_records(result, self._class_names),
             "events": [event.to_json() for event in result.events],

@@ -71,6 +71,7 @@ class MqttSink:
     needs_main_thread = False
     is_live = False  # an event must not be dropped with its frame, and a write waits for nobody
     shared = True
+    compensated = "data"
 
     def __init__(self, config: MqttConfig, *, class_names: tuple[str, ...]) -> None:
         self._config = config
@@ -195,6 +196,7 @@ class MqttSink:
             "source": source_id,
             "frame": frame.index,
             "pts_s": None if frame.pts_s is None else round(frame.pts_s, 6),
+            **_moved(result),
             "objects": object_records(result, self._class_names),
         }
         self._post(Message(f"{self._place.prefix}/{topic_level(source_id)}/tracks", _json(record)))
@@ -238,6 +240,13 @@ class MqttSink:
 def topic_level(source_id: str) -> str:
     """A source's name as one level of a topic."""
     return re.sub(r"[+#/\s$\x00]", "_", source_id)
+
+
+def _moved(result: FrameResult) -> dict[str, int]:
+    """When the frame was, and for when the boxes hold, where they were moved off it."""
+    if result.boxes_at_ns is None:
+        return {}
+    return {"captured_ns": result.frame.captured_ns, "boxes_at_ns": result.boxes_at_ns}
 
 
 def _scene_counts(scene: Scene | None) -> dict[str, object]:

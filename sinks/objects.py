@@ -51,13 +51,16 @@ def class_name(class_names: Sequence[str], class_id: int) -> str:
 def object_records(result: FrameResult, class_names: Sequence[str]) -> list[dict[str, object]]:
     """The objects of a result as plain values: coordinates with 2 decimals (px), confidence with 4.
 
-    `track_id` is None where no tracker ran; an object whose place the tracker only assumes has `predicted`.
+    `track_id` is None where no tracker ran; an object whose place the tracker only assumes has `predicted`. Where the
+    tracks were moved off their frame, each has `std_px`, the standard deviation of its middle (2 decimals).
     """
     shown = shown_objects(result)
     ids: list[int | None] = [None] * len(shown) if shown.track_id is None else shown.track_id.tolist()
     # float32 through Python floats: rounding in float32 would print 0.8999999761581421.
     columns = (shown.class_id, shown.confidence, shown.xyxy, shown.predicted)
-    rows = zip(ids, *(column.tolist() for column in columns), strict=True)
+    motion = None if result.boxes_at_ns is None else result.motion
+    stds: list[float | None] = [None] * len(shown) if motion is None else motion.std_px.tolist()
+    rows = zip(ids, *(column.tolist() for column in columns), stds, strict=True)
     return [
         {
             "track_id": track_id,
@@ -66,6 +69,7 @@ def object_records(result: FrameResult, class_names: Sequence[str]) -> list[dict
             "confidence": round(confidence, 4),
             "xyxy": [round(value, 2) for value in xyxy],
             **({"predicted": True} if predicted else {}),
+            **({} if std_px is None else {"std_px": round(std_px, 2)}),
         }
-        for track_id, class_id, confidence, xyxy, predicted in rows
+        for track_id, class_id, confidence, xyxy, predicted, std_px in rows
     ]

@@ -74,6 +74,7 @@ class RtspSink:
     needs_main_thread = False
     is_live = True
     shared = False
+    compensated = "pictures"
 
     def __init__(
         self,

@@ -62,6 +62,7 @@ class RtspServeSink:
     needs_main_thread = False
     is_live = True
     shared = True
+    compensated = "pictures"
 
     def __init__(self, config: RtspServeConfig, *, class_names: tuple[str, ...]) -> None:
         register_secret(config.password)

@@ -25,13 +25,16 @@ def check_for_archive(config: RunConfig) -> None:
     """Refuse what a run can have and an archive cannot.
 
     Raises:
-        UsageError: outputs or their settings, playing at the videos' own rate, or no tracker.
+        UsageError: outputs or their settings, playing at the videos' own rate, tracks that are moved, or no tracker.
     """
     for name in _OF_RUNS_ONLY:
         if getattr(config, name):
             raise UsageError(f"annotate: wanted no {name!r} in the configuration, found one; all results go to -o")
     if config.runtime.realtime:
         raise UsageError("annotate: wanted runtime.realtime off, found it on; no frame of an archive is left out")
+    if config.runtime.compensate != "off":
+        kind = config.runtime.compensate
+        raise UsageError(f"annotate: wanted runtime.compensate off, found {kind}; an archive holds frames' own boxes")
     if set(config.source) - {"video_file"}:
         raise UsageError(f"annotate: wanted source.video_file alone, found source.{', source.'.join(config.source)}")
     if tracker_config(config.tracker)[1] is None:

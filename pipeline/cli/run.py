@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="lines, zones and other rules by source (`tracklight zones edit` draws them)",
     )
     parser.add_argument("--realtime", action="store_true", help="play files at their own rate, dropping late frames")
+    parser.add_argument(
+        "--compensate",
+        choices=("off", "emit", "display"),
+        help="live sources: move tracks ahead by their latency, to when results are emitted or shown (default: off)",
+    )
     parser.add_argument("--view-img", action="store_true", help="show a window (same as -o display)")
     parser.add_argument("--exist-ok", action="store_true", help="overwrite outputs that exist")
     parser.add_argument("--project", default="runs/run", help="folder of runs without -o (default: %(default)s)")
@@ -125,7 +130,7 @@ def _flags(args: argparse.Namespace) -> dict[str, Any]:
             precision=args.precision,
             classes=args.classes,
         ),
-        "runtime": given(realtime=args.realtime or None, batch=args.batch_size),
+        "runtime": given(realtime=args.realtime or None, batch=args.batch_size, compensate=args.compensate),
     }
     if args.tracker is not None:
         from pipeline.config.build import tracker_section

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config.analytics import analyst_factory, analytics_config, check_alerts, check_sources
 from pipeline.config.cameras import addresses_of, wishes_of, with_camera_rules
+from pipeline.config.compensation import check_compensation, warn_of_no_effect
 from pipeline.config.registry import SOURCES, TRACKERS, find, nearest
 from pipeline.config.schema import RunConfig, Section
 from pipeline.config.validate import refuse_address, validated
@@ -248,6 +249,8 @@ def build_run(
     check_sources(config.analytics, source_ids)
     outputs = check_outputs(config, source_ids)
     factory = tracker_factory(config.tracker)
+    late = config.runtime.realtime or any(address.kind in LIVE_KINDS for address in addresses_of(config))
+    check_compensation(config, tracker_config(config.tracker)[0], has_late_sources=late or config.runtime.keep_open)
     used = detector or build_detector(detector_section_for_tracking(config))
     filtered = CameraFilter(used, {})
     steering: list[SinkBinding] = []
@@ -258,6 +261,7 @@ def build_run(
             raise ConfigError("analytics: wanted a tracker, found tracker.kind none; rules count objects by their ids")
         check_alerts(config, used.class_names)
         sinks = build_sinks(config, outputs, used.class_names)
+        warn_of_no_effect(config, [*sinks, *extra_sinks])
         settings = RunnerSettings(
             max_batch=config.runtime.batch,
             batch_wait_s=config.runtime.batch_wait_s,
@@ -268,6 +272,7 @@ def build_run(
             keep_open=config.runtime.keep_open,
             new_ids_after_s=config.runtime.new_ids_after_s,
             watchdog_s=config.runtime.watchdog_s,
+            compensate=config.runtime.compensate,
         )
         given = filtered if config.cameras else used
         control.analysts = analysts

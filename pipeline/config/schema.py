@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.config.cameras import CameraSettings
+from pipeline.runtime.compensate import Compensate
 
 Section = dict[str, Any]
 
@@ -45,6 +46,12 @@ class RuntimeSettings(BaseModel):
     )
     realtime: bool = Field(
         default=False, description="play recorded sources at their own rate, dropping what comes too late"
+    )
+    compensate: Compensate = Field(
+        default=Compensate.OFF,
+        description="move tracks of live sources ahead by their latency: off; emit = in outputs of data, to when the "
+        "result is handed to the outputs; display = to when an output writes it, and live pictures show the newest "
+        "frame",
     )
 
 

@@ -184,9 +184,13 @@ class ClosingSink(Sink, Protocol):
 class CompensatedSink(Sink, Protocol):
     """A sink whose boxes need not be those of their own frame, where the run makes up for latency."""
 
-    compensated: Literal["data", "pictures"]
-    """`data`: it tells programs how the world is now, so tracks are moved to now. `pictures`: it shows pictures to
-    people, so that only a newer picture is a reason to move tracks: to the instant at which that one was captured."""
+    @property
+    def compensated(self) -> str:
+        """`data` or `pictures`.
+
+        `data`: it tells programs how the world is now, so tracks are moved to now. `pictures`: it shows pictures to
+        people, so that only a newer picture is a reason to move tracks: to the instant at which that was captured.
+        """
 
 
 @runtime_checkable

@@ -52,12 +52,8 @@ class Compensation:
 
     def shows_frames(self, sink: Sink, source_id: str) -> bool:
         """Whether the sink gets the source's frames as they are read, in place of its results."""
-        return (
-            self._kind is Compensate.DISPLAY
-            and isinstance(sink, CompensatedSink)
-            and sink.compensated == "pictures"
-            and self._live.get(source_id, False)
-        )
+        is_late = self._live.get(source_id, False)
+        return is_late and self._kind is Compensate.DISPLAY and _is(sink, "pictures")
 
     def wants_frames(self, sink: Sink, source_id: str) -> bool:
         """Whether the sink is to hear of a frame that was just read; not before the source's first result."""
@@ -71,11 +67,20 @@ class Compensation:
 
     def for_sink(self, sink: Sink, result: FrameResult) -> FrameResult:
         """The result as the sink gets it now."""
-        if self._kind is Compensate.OFF or not isinstance(sink, CompensatedSink) or sink.compensated != "data":
-            return result
-        if not self._live.get(result.frame.source_id):
+        is_late = self._live.get(result.frame.source_id, False)
+        if self._kind is Compensate.OFF or not is_late or not _is(sink, "data"):
             return result
         emitted_ns = result.timeline.emitted
         if self._kind is Compensate.DISPLAY or emitted_ns is None:
             return result.moved_to(self._clock.now_ns())
         return result.moved_to(emitted_ns)
+
+
+def is_compensated(sink: Sink, kind: Compensate) -> bool:
+    """Whether a setting other than `off` makes a difference to a sink."""
+    shows_newest = isinstance(sink, FrameWatchingSink) or _is(sink, "pictures")
+    return _is(sink, "data") or (kind is Compensate.DISPLAY and shows_newest)
+
+
+def _is(sink: Sink, what: str) -> bool:
+    return isinstance(sink, CompensatedSink) and sink.compensated == what

@@ -22,7 +22,6 @@ from pipeline.runtime.latency import Durations
 from pipeline.runtime.report import SinkReport
 from pipeline.runtime.worker import Worker
 
-
 Item = FrameResult | Frame | Closing
 """What a sink's channel carries. A frame stands for a picture of it with what is known by then."""
 

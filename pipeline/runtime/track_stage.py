@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from pipeline.core.event import Event
 from pipeline.core.frame import Frame, StreamInfo
-from pipeline.core.motion import TrackMotion
 from pipeline.core.protocols import Analyst, Clock, ForecastingTracker, Tracker
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing, Scene
@@ -56,6 +55,7 @@ class TrackStage:
         self._clock = clock
         self._statistics = statistics
         self._trackers: dict[str, Tracker] = {}
+        self._forecasters: dict[str, ForecastingTracker] = {}
         self._analysts: dict[str, Analyst | None] = {}
         self._next_index: dict[str, int] = {}
         self._ended: set[str] = set()
@@ -70,7 +70,8 @@ class TrackStage:
         dropped_before = frame.index - self._next_index.get(frame.source_id, 0)
         self._next_index[frame.source_id] = frame.index + 1
         tracked = self._tracker_factory is not None
-        motion = self._motion(frame.source_id)
+        forecaster = self._forecasters.get(frame.source_id)
+        motion = None if forecaster is None else forecaster.motion()
         return FrameResult(
             frame, item.detections, tracks, item.timeline, dropped_before, events, tracked, scene, motion
         )
@@ -88,7 +89,10 @@ class TrackStage:
         else:
             name = item.frame.source_id
             if name not in self._trackers:
-                self._trackers[name] = self._tracker_factory(self._info_of(name))
+                self._trackers[name] = tracker = self._tracker_factory(self._info_of(name))
+                # Asked once: it costs more than the answer of the tracker itself.
+                if isinstance(tracker, ForecastingTracker):
+                    self._forecasters[name] = tracker
             if self._is_another_scene(item.frame):
                 self._trackers[name].reset()
             began_ns = self._clock.now_ns()
@@ -96,10 +100,6 @@ class TrackStage:
             self._statistics.stage("track").add(self._clock.now_ns() - began_ns)
         item.timeline.stamp("track_end", self._clock.now_ns())
         return tracks
-
-    def _motion(self, source_id: str) -> TrackMotion | None:
-        tracker = self._trackers.get(source_id)
-        return tracker.motion() if isinstance(tracker, ForecastingTracker) else None
 
     def _is_another_scene(self, frame: Frame) -> bool:
         """Whether what was tracked before this frame says nothing about it."""

@@ -1,10 +1,11 @@
-"""What the dashboard knows: of every source the newest result, the last minutes, recent objects and events."""
+"""What the dashboard knows: of every source what is newest, the last minutes, recent objects and events."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Sequence
 
+from pipeline.core.frame import Frame
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
 from sinks.dashboard.history import History, HistoryStep
@@ -16,9 +17,23 @@ from sinks.objects import shown_objects
 class _SourceBoard:
     def __init__(self, class_names: Sequence[str]) -> None:
         self.newest: FrameResult | None = None
+        self.frame: Frame | None = None
+        self.shown: FrameResult | None = None
         self.number = 0
         self.history = History()
         self.tracks = RecentTracks(class_names)
+
+    def show(self) -> FrameResult | None:
+        """The newest frame with what is known of it; made once, when it is first asked for."""
+        if self.shown is None and self.newest is not None:
+            frame = self.newer_frame(self.newest)
+            self.shown = self.newest if frame is None else self.newest.on_frame(frame)
+        return self.shown
+
+    def newer_frame(self, result: FrameResult) -> Frame | None:
+        """The newest frame that was seen, if it is newer than a result's."""
+        frame = self.frame
+        return frame if frame is not None and frame.captured_ns > result.frame.captured_ns else None
 
 
 class Board:
@@ -45,14 +60,25 @@ class Board:
         at_ns = result.timeline.emitted or result.frame.captured_ns
         with self._lock:
             source = self._sources.setdefault(name, _SourceBoard(self._class_names))
-            source.newest = result
-            source.number += 1
+            source.newest, source.shown = result, None
+            # A picture that is newer than this result need not be drawn again for it: the next one comes soon.
+            source.number += source.number == 0 or source.newer_frame(result) is None
             source.history.add(at_ns, latency_ms, len(shown_objects(result)), len(result.events))
             if result.tracked:
                 source.tracks.take(result, at_ns)
             told = [self._events.take(event, result.frame.image) for event in result.events]
         self.on_result(name)
         self._tell(told)
+
+    def see(self, frame: Frame) -> None:
+        """Note a frame that was just read: pictures show it, with the newest result's tracks moved to it."""
+        with self._lock:
+            source = self._sources.get(frame.source_id)
+            if source is None:
+                return
+            source.frame, source.shown = frame, None
+            source.number += 1
+        self.on_result(frame.source_id)
 
     def end_source(self, closing: Closing) -> None:
         """Note the events that a source's end has ended."""
@@ -68,10 +94,14 @@ class Board:
                 self._events.forget(name)
 
     def newest(self, source_id: str) -> tuple[int, FrameResult] | None:
-        """The newest result of a source and its number, counted from 1; None before the first."""
+        """What pictures of a source show and its number, counted from 1; None before the first result.
+
+        It is the newest result, or a newer frame with that result's tracks moved to it.
+        """
         with self._lock:
             source = self._sources.get(source_id)
-            return (source.number, source.newest) if source and source.newest else None
+            shown = source.show() if source else None
+            return (source.number, shown) if source and shown else None
 
     def history(self, source_id: str, now_ns: int) -> list[HistoryStep]:
         """The last minutes of a source, oldest first."""

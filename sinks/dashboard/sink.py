@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from pipeline.core.control import RunControl
 from pipeline.core.errors import MissingExtraError
-from pipeline.core.frame import StreamInfo
+from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
 from pipeline.core.url import register_secret
@@ -110,6 +110,10 @@ class DashboardSink:
     def write(self, result: FrameResult) -> None:
         """Show a result."""
         self._board.take(result)
+
+    def see(self, frame: Frame) -> None:
+        """Show a frame that was just read with what is known by now. From the source's thread."""
+        self._board.see(frame)
 
     def end_source(self, closing: Closing) -> None:
         """Show what the end of a source has ended."""
