@@ -54,6 +54,12 @@ class RuntimeSettings(BaseModel):
         "frame",
     )
 
+    @field_validator("compensate", mode="before")
+    @classmethod
+    def _off_is_false(cls, value: Any) -> Any:
+        """YAML reads the word `off` as false."""
+        return Compensate.OFF if value is False else value
+
 
 class RunConfig(BaseModel):
     """One run. Sections named after stages hold that stage's own settings; `tracklight check` prints them all."""
