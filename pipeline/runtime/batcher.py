@@ -8,7 +8,8 @@ import time
 from pipeline.core.control import QueueDepth
 from pipeline.core.errors import UsageError
 from pipeline.core.frame import Frame
-from pipeline.runtime.channel import Channel
+from pipeline.runtime.channel import Channel, Policy
+from pipeline.runtime.choice import FrameChoice
 
 
 class Batcher:
@@ -20,9 +21,10 @@ class Batcher:
     Args:
         max_batch: most frames in a batch, 1 or more.
         max_wait_s: how long a batch that has one frame waits for more. Only batches above 1 wait.
+        choice: says which frames are to be detected; None: all that are taken.
     """
 
-    def __init__(self, max_batch: int = 1, max_wait_s: float = 0.0) -> None:
+    def __init__(self, max_batch: int = 1, max_wait_s: float = 0.0, choice: FrameChoice | None = None) -> None:
         if max_batch < 1:
             raise UsageError(f"Batcher: wanted a batch of 1 or more, found {max_batch}")
         self.max_batch = max_batch
@@ -34,6 +36,10 @@ class Batcher:
         self._ended: list[str] = []
         self._next = 0
         self._aborted = False
+        self._choice = choice
+        self._passed: set[Frame] = set()
+        self._hasty = False
+        self._waited = False
 
     def expect(self, who: object) -> None:
         """Somebody may `add` a channel later: until `give_up`, `gather` waits instead of ending."""
@@ -59,11 +65,24 @@ class Batcher:
             self._expected.discard(who)
             self.changed.notify_all()
 
+    def end(self, source_id: str) -> None:
+        """A source ends without a channel: it never opened, or its channel is drained already."""
+        with self.changed:
+            if source_id not in self._channels:
+                self._ended.append(source_id)
+                self.changed.notify_all()
+
     def ended(self) -> list[str]:
-        """Sources of which the batches gathered so far held the last frame, each told once."""
+        """Sources that have ended with the batches gathered so far; a source may be told more than once."""
         with self.changed:
             ended, self._ended = self._ended, []
             return ended
+
+    def passed(self) -> set[Frame]:
+        """Frames of the batches gathered so far that are not to be detected, each told once."""
+        with self.changed:
+            passed, self._passed = self._passed, set()
+            return passed
 
     def depths(self) -> dict[str, QueueDepth]:
         """Frames that wait, by source."""
@@ -71,13 +90,18 @@ class Batcher:
             return {name: QueueDepth(len(channel), channel.capacity) for name, channel in self._channels.items()}
 
     def gather(self) -> list[Frame]:
-        """The next batch of 1 to `max_batch` frames; empty where a source has ended, all have, or after `abort`."""
+        """The next batch of 1 to `max_batch` frames; empty where a source has ended, all have, or after `abort`.
+
+        Frames that are not to be detected (`passed`) stand in it at their place and do not count. Those of a live source
+        come without any that are, since they must not wait for them.
+        """
         batch: list[Frame] = []
         deadline = None
         with self.changed:
+            self._hasty = self._waited = False
             while True:
                 self._take_into(batch)
-                if len(batch) == self.max_batch or self._aborted:
+                if self._is_full(batch) or self._hasty or self._aborted:
                     return batch
                 if batch:
                     if deadline is None:
@@ -89,15 +113,19 @@ class Batcher:
                 else:
                     if self._finished() or self._ended:
                         return batch
-                    self.changed.wait()
+                    self.changed.wait(self._choice.patience_s() if self._choice is not None else None)
+                    self._waited = True
+
+    def _is_full(self, batch: list[Frame]) -> bool:
+        return sum(frame not in self._passed for frame in batch) == self.max_batch
 
     def _take_into(self, batch: list[Frame]) -> None:
         """Fill the batch from ready channels, one frame from each in turn, starting behind the last one served."""
-        while len(batch) < self.max_batch:
+        while not self._is_full(batch):
             names = list(self._channels)
             for offset in range(len(names)):
                 position = (self._next + offset) % len(names)
-                frame = self._channels[names[position]].poll()
+                frame = self._take_from(self._channels[names[position]])
                 if frame is not None:
                     batch.append(frame)
                     self._next = position + 1
@@ -105,6 +133,26 @@ class Batcher:
             else:
                 self._forget_finished()
                 return
+
+    def _take_from(self, channel: Channel[Frame]) -> Frame | None:
+        """The oldest frame of a channel, if its turn has come."""
+        choice = self._choice
+        frame = channel.peek() if choice is not None else None
+        if choice is None or frame is None:
+            return channel.poll()
+        is_live = channel.policy is Policy.NEWEST
+        if choice.passes(frame, is_live=is_live, n_newer=len(channel) - 1):
+            self._passed.add(frame)
+            self._hasty |= is_live
+            return channel.poll()
+        if self._hasty:
+            return None
+        # Nothing would come after the last frame of a source, and where others wait the detector has no time to lose.
+        alone = is_live and not channel.closed and sum(len(other) > 0 for other in self._channels.values()) == 1
+        if alone and not choice.takes(frame, waited=self._waited):
+            return None
+        choice.took(frame)
+        return channel.poll()
 
     def _forget_finished(self) -> None:
         for name in [name for name, channel in self._channels.items() if channel.finished]:

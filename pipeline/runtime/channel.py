@@ -114,6 +114,11 @@ class Channel(Generic[T]):
         with self._changed:
             return self._take() if self._items or self._notes else None
 
+    def peek(self) -> T | None:
+        """The oldest item that is no note, left where it is; None where there is none."""
+        with self._changed:
+            return self._items[0] if self._items else None
+
     def _take(self) -> T:
         is_note = self._notes and self._notes[0][0] <= self.n_put - len(self._items)
         item = self._notes.popleft()[1] if is_note else self._items.popleft()
@@ -141,6 +146,12 @@ class Channel(Generic[T]):
         """Whether `abort` was called."""
         with self._changed:
             return self._aborted
+
+    @property
+    def closed(self) -> bool:
+        """No further item is taken in; some may be left."""
+        with self._changed:
+            return self._closed
 
     @property
     def finished(self) -> bool:

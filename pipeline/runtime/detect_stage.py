@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from pipeline.core.cores import usable_cores
@@ -21,11 +21,12 @@ from pipeline.runtime.worker import Worker
 
 @dataclass(slots=True)
 class DetectedFrame:
-    """A frame on its way from the detector to its tracker."""
+    """A frame on its way from the detector to its tracker. `passed`: it was not detected, and is to be filled in."""
 
     frame: Frame
     detections: Detections
     timeline: Timeline
+    passed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class DetectStage:
         statistics: gets the durations of `queue` and `detect`.
         drop: counts frames that nobody will get; True where the detector failed on them.
         on_error: gets the StageError of a thread that failed.
+        ran: told of every call of the detector: its frames, and from when until when.
 
     Attributes:
         detected: what comes out.
@@ -64,6 +66,7 @@ class DetectStage:
         statistics: RunStatistics,
         drop: Callable[[Iterable[Frame], bool], None],
         on_error: Callable[[StageError], None],
+        ran: Callable[[Sequence[Frame], int, int], None] | None = None,
     ) -> None:
         if n_workers is not None and n_workers < 1:
             raise UsageError(f"Runner: wanted 1 detect worker or more, found {n_workers}")
@@ -73,6 +76,7 @@ class DetectStage:
         self._clock = clock
         self._statistics = statistics
         self._drop = drop
+        self._ran = ran
         self._may_yield = n_workers is None
         self._live = threading.Event()
         self._lock = threading.Lock()
@@ -97,10 +101,10 @@ class DetectStage:
         def loop(worker: Worker) -> None:
             try:
                 while first or not self._live.is_set():
-                    number, (batch, ended) = self._order.take()
+                    number, (batch, passed, ended) = self._order.take()
                     if not batch and not ended:
                         return
-                    found = self._detect(worker, batch) if batch else []
+                    found = self._detect(worker, batch, passed) if batch else []
                     self._order.done(number, [*found, *map(SourceEnd, ended)])
             finally:
                 self._leave()
@@ -114,32 +118,41 @@ class DetectStage:
         if is_last:
             self.detected.close()
 
-    def _next_batch(self) -> tuple[list[Frame], list[str]]:
-        """Frames to detect, and sources that end with them; neither once all have ended."""
+    def _next_batch(self) -> tuple[list[Frame], set[Frame], list[str]]:
+        """Frames, those of them that pass undetected, and sources that end with them; nothing once all have ended."""
         if not self._is_warm:
             self._detector.warmup()
             self._is_warm = True
-        return self._batcher.gather(), self._batcher.ended()
+        return self._batcher.gather(), self._batcher.passed(), self._batcher.ended()
 
-    def _detect(self, worker: Worker, batch: list[Frame]) -> list[DetectedFrame]:
+    def _detect(self, worker: Worker, batch: list[Frame], passed: set[Frame]) -> list[DetectedFrame]:
         worker.at = batch[0]
-        dequeued_ns = begin_ns = self._clock.now_ns()
+        wanted = [frame for frame in batch if frame not in passed]
+        dequeued_ns = self._clock.now_ns()
         try:
             with worker.busy():
-                found = self._detector.detect(batch)
+                found = self._detector.detect(wanted) if wanted else []
             end_ns = self._clock.now_ns()
-            timelines = [Timeline(frame.captured_ns, dequeued_ns, begin_ns, end_ns) for frame in batch]
-            items = [DetectedFrame(*parts) for parts in zip(batch, found, timelines, strict=True)]
+            detections = dict(zip(wanted, found, strict=True))
         except Exception:
             self._drop(batch, True)
             raise
-        self._statistics.stage("detect").add(end_ns - begin_ns)
-        for frame in batch:
+        if wanted:
+            self._statistics.stage("detect").add(end_ns - dequeued_ns)
+            if self._ran is not None:
+                self._ran(wanted, dequeued_ns, end_ns)
+        for frame in wanted:
             self._statistics.stage("queue").add(dequeued_ns - frame.captured_ns)
-        return items
+        return [_item(frame, detections.get(frame), dequeued_ns, end_ns) for frame in batch]
 
     def _lose(self, items: Iterable[DetectedFrame | SourceEnd]) -> None:
         self._drop(_frames(items), False)
+
+
+def _item(frame: Frame, found: Detections | None, dequeued_ns: int, end_ns: int) -> DetectedFrame:
+    if found is None:
+        return DetectedFrame(frame, Detections.empty(), Timeline(frame.captured_ns, end_ns, end_ns, end_ns), True)
+    return DetectedFrame(frame, found, Timeline(frame.captured_ns, dequeued_ns, dequeued_ns, end_ns))
 
 
 def _frames(items: Iterable[DetectedFrame | SourceEnd]) -> list[Frame]:
