@@ -202,6 +202,14 @@ class FrameWatchingSink(Sink, Protocol):
 
 
 @runtime_checkable
+class ReleasingSink(Sink, Protocol):
+    """A sink that serves several sources and keeps files or connections open for each."""
+
+    def release(self, source_id: str) -> None:
+        """The source has ended: finish what is its own. After its last result; it may come back. Raises SinkError."""
+
+
+@runtime_checkable
 class SteeringSink(Sink, Protocol):
     """A sink through which people watch and steer the run."""
 

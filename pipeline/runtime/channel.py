@@ -77,8 +77,9 @@ class Channel(Generic[T]):
             return displaced
 
     def note(self, item: T) -> None:
-        """Hand over something that must not be lost: it keeps its place in the order, but takes no room, displaces
-        nothing and is not displaced. For what comes seldom.
+        """Hand over something that must not be lost and comes seldom.
+
+        It keeps its place in the order, but takes no room, displaces nothing and is not displaced.
 
         Raises:
             ChannelClosedError: the channel is closed or aborted; the item was not taken.

@@ -71,6 +71,9 @@ class SourceReader:
         self._wiring = wiring
         self._before = before
         self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._is_over = False
+        self._is_abandoned = False
         wiring.ledger.open(source.source_id)
         wiring.statistics.add_source(source.source_id)
         wiring.batcher.expect(self)
@@ -80,8 +83,19 @@ class SourceReader:
         self._stopping.set()
         self.source.interrupt()
 
+    def remove(self) -> None:
+        """Ask for the end, for good."""
+        with self._lock:
+            self.removed = True
+            is_over = self._is_over
+        self.stop()
+        if is_over:
+            # Its end was told before anybody knew that it is for good.
+            self._wiring.batcher.end(self.source.source_id)
+
     def abandon(self) -> None:
         """Give up on a thread that hangs: another reader may begin, and what this one reads yet is refused."""
+        self._is_abandoned = True
         self.stop()
         self._wiring.batcher.give_up(self)
         if self._channel is not None:
@@ -109,16 +123,21 @@ class SourceReader:
             if not self._stopping.is_set():
                 with worker.busy():
                     info = source.open()
-                channel = self._opened(info)
-                self._read_frames(channel, worker)
+                if not self._is_abandoned:
+                    channel = self._opened(info)
+                    self._read_frames(channel, worker)
         except SourceError:
             # A source that is interrupted while it opens says so by failing; that is what was asked for.
             if not self._stopping.is_set():
                 raise
         finally:
-            self._wiring.batcher.give_up(self)
+            with self._lock:
+                self._is_over = True
             if channel is not None:
                 channel.close()
+            elif not self._is_abandoned:
+                self._wiring.batcher.end(source.source_id)
+            self._wiring.batcher.give_up(self)
             source.close()
 
     def _opened(self, info: StreamInfo) -> Channel[Frame]:

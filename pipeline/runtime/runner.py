@@ -23,6 +23,7 @@ from pipeline.runtime.detect_stage import DetectStage, SourceEnd
 from pipeline.runtime.intake import IntakeWiring, SourceReader
 from pipeline.runtime.ledger import Ledger
 from pipeline.runtime.report import RunReport
+from pipeline.runtime.sink_lines import MOST_HUNG, SinkLines
 from pipeline.runtime.sink_worker import Item, SinkBinding, SinkLine
 from pipeline.runtime.statistics import RunStatistics
 from pipeline.runtime.status import status_of
@@ -109,9 +110,7 @@ class Runner:
         self.statistics = RunStatistics(names)
         self._infos: dict[str, StreamInfo] = {}
         self._readers: dict[str, SourceReader] = {}
-        self._closings: list[Closing] = []
-        self._sink_errors: list[StageError] = []
-        self._abandoned: list[SinkLine] = []
+        self._closings: dict[str, Closing] = {}
         self._lock = threading.Lock()
         self._source_errors: dict[str, StageError] = {}
         self._first_error: StageError | None = None
@@ -151,9 +150,10 @@ class Runner:
         )
         self._started = False
         self._remake_source = remake_source
+        self._hung: dict[str, list[Worker]] = {}
+        """Threads of sources that may never end, by source."""
         self._watchdog = Watchdog(self._settings.watchdog_s)
-        # Replaced, never changed: threads go through it while sinks are added.
-        self._lines: tuple[SinkLine, ...] = tuple(self._make_line(binding) for binding in sinks)
+        self._lines = SinkLines(sinks, self._make_line)
         self._pumped = [line for line in self._lines if line.binding.sink.needs_main_thread]
         self._workers = [
             *self._detection.workers,
@@ -171,7 +171,9 @@ class Runner:
         else:
             channel = Channel(self._settings.record_sink_capacity, Policy.BLOCK)
         writing = self.statistics.stage(f"sink:{binding.name}")
-        return SinkLine(binding, channel, writing, self._stage_failed, self.stop, self._compensation)
+        return SinkLine(
+            binding, channel, writing, self._stage_failed, self.stop, self._compensation, lambda name: self.infos[name]
+        )
 
     # -- from outside -------------------------------------------------------------------------------------------------
 
@@ -234,11 +236,10 @@ class Runner:
         if any(binding.sink.needs_main_thread for binding in sinks):
             raise UsageError(f"{name}: a sink that needs the main thread must be there from the start")
         self._refuse_late(name)
-        lines = tuple(self._make_line(binding) for binding in sinks)
-        with self._lock:
-            again = {line.binding.name for line in lines}
-            self._lines = (*(line for line in self._lines if line.binding.name not in again), *lines)
-        for line in lines:
+        # Two sinks must not write to one place.
+        if not all(line.worker.join(self._settings.drain_s) for line in self._lines.of_source(name)):
+            raise UsageError(f"{name}: wanted a source that is not in the run, found it still ending; try again")
+        for line in self._lines.add(sinks):
             self._start(line.worker)
         self._add_reader(SourceReader(source, self._wiring, old))
 
@@ -248,9 +249,7 @@ class Runner:
         Raises:
             UsageError: there is no such source in the run.
         """
-        reader = self._reader_of(source_id)
-        reader.removed = True
-        reader.stop()
+        self._reader_of(source_id).remove()
 
     def replace_source(self, source: Source) -> None:
         """Begin a source of the run anew: the old one ends first, ids go on. From any thread.
@@ -323,9 +322,8 @@ class Runner:
         """What happened so far; final once `run` has returned or raised."""
         with self._lock:
             errors = {name: str(error) for name, error in self._source_errors.items()}
-            first, closings = self._first_error, tuple(self._closings)
-            of_sinks = [str(error) for error in self._sink_errors]
-            lines = (*self._lines, *self._abandoned)
+            first, closings = self._first_error, tuple(self._closings.values())
+        of_sinks = [str(error) for error in self._lines.errors]
         all_errors = dict.fromkeys([*([str(first)] if first else []), *errors.values(), *of_sinks])
         return self.statistics.report(
             infos=self.infos,
@@ -333,7 +331,7 @@ class Runner:
             accounts=self.ledger.snapshot(),
             counters={name: self._counters(reader) for name, reader in list(self._readers.items())},
             source_errors=errors,
-            sinks={line.binding.name: line.account() for line in lines},
+            sinks=self._lines.reports(),
             errors=tuple(all_errors),
             closings=closings,
         )
@@ -373,11 +371,9 @@ class Runner:
                 f"what follows {worker.at}" if worker in readers and worker.at else str(worker.at or "") or None,
             )
             if worker in readers:
-                logger.warning("%s; it is begun anew", error)
                 self._begin_anew(readers[worker], error)
             elif worker in lines and lines[worker].binding.sink.is_live:
-                logger.warning("%s; the run goes on without it", error)
-                self._abandon_sink(lines[worker], error)
+                self._free_sink(lines[worker], error)
             else:
                 self._stage_failed(error)
 
@@ -385,19 +381,26 @@ class Runner:
         name = reader.source.source_id
         reader.abandon()
         self._forget(reader.worker)
-        if self._remake_source is None or self._stopping.is_set():
+        hung = self._hung.setdefault(name, [])
+        hung[:] = [worker for worker in (*hung, reader.worker) if worker.alive]
+        if reader.removed:
+            logger.warning("%s; it was to end anyway", error)
+        elif self._remake_source is None or self._stopping.is_set() or len(hung) >= MOST_HUNG:
             reader.error = error
             self._source_failed(error)
-            return
-        self._add_reader(SourceReader(self._remake_source(name), self._wiring))
+        else:
+            logger.warning("%s; it is begun anew", error)
+            self._add_reader(SourceReader(self._remake_source(name), self._wiring))
 
-    def _abandon_sink(self, line: SinkLine, error: StageError) -> None:
-        with self._lock:
-            self._lines = tuple(other for other in self._lines if other is not line)
-            self._sink_errors.append(error)
-            self._abandoned.append(line)
-        line.abort()
+    def _free_sink(self, line: SinkLine, error: StageError) -> None:
+        new = self._lines.free(line, error)
         self._forget(line.worker)
+        if new is None:
+            return
+        for reader in list(self._readers.values()):
+            if reader.info is not None and reader.worker.alive:
+                new.announce(reader.info)
+        self._start(new.worker)
 
     def _forget(self, worker: Worker) -> None:
         """Nobody waits for this thread any more; it ends by itself should it ever wake."""
@@ -485,11 +488,11 @@ class Runner:
         closing = self._tracking.end(source_id)
         if closing is not None:
             with self._lock:
-                self._closings.append(closing)
-            for line in self._lines:
-                line.end_source(closing)
+                self._closings[source_id] = closing
+        for line in self._lines:
+            line.end_source(source_id, closing)
         if self._readers[source_id].removed:
-            for line in [line for line in self._lines if line.binding.source_id == source_id]:
+            for line in self._lines.of_source(source_id):
                 line.end()
 
     def _emit(self, result: FrameResult) -> None:
@@ -516,4 +519,4 @@ class Runner:
             return "failed"
         if self._stopping.is_set():
             return "interrupted"
-        return "partial" if self._source_errors or self._sink_errors else "completed"
+        return "partial" if self._source_errors or self._lines.errors else "completed"

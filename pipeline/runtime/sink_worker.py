@@ -12,27 +12,44 @@ from dataclasses import dataclass
 from pipeline.core.control import QueueDepth, SinkAccount
 from pipeline.core.errors import StageError, StopRequest
 from pipeline.core.frame import Frame, StreamInfo
-from pipeline.core.protocols import ClosingSink, FrameWatchingSink, PolledSink, Sink
+from pipeline.core.protocols import ClosingSink, FrameWatchingSink, PolledSink, ReleasingSink, Sink
 from pipeline.core.result import FrameResult
 from pipeline.core.run_facts import RunSink
 from pipeline.core.scene import Closing
-from pipeline.runtime.channel import Channel, ChannelClosedError, Policy
+from pipeline.runtime.channel import Channel, ChannelClosedError
 from pipeline.runtime.compensate import Compensation
 from pipeline.runtime.latency import Durations
 from pipeline.runtime.report import SinkReport
 from pipeline.runtime.worker import Worker
 
-Item = FrameResult | Frame | Closing
+
+@dataclass(frozen=True, slots=True)
+class SourceOver:
+    """A source has ended; what its analytics say, where it has any."""
+
+    source_id: str
+    closing: Closing | None
+
+
+Item = FrameResult | Frame | SourceOver
 """What a sink's channel carries. A frame stands for a picture of it with what is known by then."""
 
 
 @dataclass(frozen=True, slots=True)
 class SinkBinding:
-    """A sink and whose results it gets: one source's, or everyone's (None)."""
+    """A sink and whose results it gets.
+
+    Attributes:
+        name: unique within the run.
+        sink: not open yet.
+        source_id: whose results it gets, or None for everyone's.
+        remake: makes the sink again where it hangs; None for one that cannot be made beside its hanging self.
+    """
 
     name: str
     sink: Sink
     source_id: str | None = None
+    remake: Callable[[], Sink] | None = None
 
     def wants(self, source_id: str) -> bool:
         """Whether the results of this source go to the sink."""
@@ -49,6 +66,7 @@ class SinkLine:
         on_error: gets the StageError that ends the sink.
         on_stop: called when the person watching asks for the end.
         compensation: which boxes the sink gets, and on which picture.
+        info_of: what a source said of itself.
     """
 
     def __init__(
@@ -59,6 +77,7 @@ class SinkLine:
         on_error: Callable[[StageError], None],
         on_stop: Callable[[], None],
         compensation: Compensation,
+        info_of: Callable[[str], StreamInfo],
     ) -> None:
         self.binding = binding
         self.worker = Worker(f"sink:{binding.name}", self._loop, on_error)
@@ -66,9 +85,10 @@ class SinkLine:
         self._writing = writing
         self._on_stop = on_stop
         self._compensation = compensation
+        self._info_of = info_of
         self._announced: deque[StreamInfo] = deque()
-        self._late_closings: deque[Closing] = deque()
-        self._n_closings = 0
+        self._opened: set[str] = set()
+        self._is_let_go = False
         self._lock = threading.Lock()
         self._n_written = 0
         self._pump_ended = False
@@ -85,7 +105,11 @@ class SinkLine:
         """Pass a result on. Raises ChannelClosedError once the sink has failed."""
         source_id = result.frame.source_id
         if self.binding.wants(source_id) and not self._compensation.shows_frames(self.binding.sink, source_id):
-            self._channel.put(result)
+            try:
+                self._channel.put(result)
+            except ChannelClosedError:
+                if not self._is_let_go:
+                    raise
 
     def see(self, frame: Frame) -> None:
         """A frame of a live source was just read; for a sink that shows pictures newer than their results."""
@@ -99,16 +123,12 @@ class SinkLine:
         with suppress(ChannelClosedError):
             self._channel.put(frame)
 
-    def end_source(self, closing: Closing) -> None:
-        """What analytics say at a source's end; told to the sink after the source's last result."""
-        if not self.binding.wants(closing.source_id) or not isinstance(self.binding.sink, ClosingSink):
-            return
-        if self._channel.policy is Policy.BLOCK:
-            self._n_closings += 1
-            self._channel.put(closing)
-        else:
-            # In a channel that drops the oldest it could be lost, or push a picture out: it waits for the run's end.
-            self._late_closings.append(closing)
+    def end_source(self, source_id: str, closing: Closing | None) -> None:
+        """A source has ended; told to the sink after the source's last result. `closing`: what its analytics say."""
+        if self.binding.wants(source_id) and isinstance(self.binding.sink, ClosingSink | ReleasingSink):
+            # A sink that is gone hears of no end.
+            with suppress(ChannelClosedError):
+                self._channel.note(SourceOver(source_id, closing))
 
     def end(self) -> None:
         """No more results: the sink writes what it holds and closes."""
@@ -116,6 +136,11 @@ class SinkLine:
 
     def abort(self) -> None:
         """The sink closes without the results it has not written."""
+        self._channel.abort()
+
+    def let_go(self) -> None:
+        """Go on without a sink that hangs: what is handed to it yet is lost, and ends nobody."""
+        self._is_let_go = True
         self._channel.abort()
 
     def end_run(self, status: str) -> None:
@@ -126,14 +151,13 @@ class SinkLine:
     def account(self) -> SinkReport:
         """Results handed over, written and dropped."""
         counters = dict(getattr(self.binding.sink, "counters", {}))
-        n_handed = self._channel.n_put - self._n_closings
+        n_handed = self._channel.n_put
         return SinkReport(n_handed, self._n_written, n_handed - self._n_written, counters)
 
     def account_now(self) -> SinkAccount:
         """As `account`, while the run goes on: what is still held counts as neither written nor dropped."""
         counters = dict(getattr(self.binding.sink, "counters", {}))
-        n_handed = self._channel.n_put - self._n_closings
-        return SinkAccount(n_handed, self._n_written, self._channel.n_displaced, counters)
+        return SinkAccount(self._channel.n_put, self._n_written, self._channel.n_displaced, counters)
 
     def depth(self) -> QueueDepth:
         """Results that wait for the sink."""
@@ -161,7 +185,7 @@ class SinkLine:
 
     def _take(self, worker: Worker, item: Item) -> None:
         self._open_announced()
-        if isinstance(item, Closing):
+        if isinstance(item, SourceOver):
             self._tell_end(item)
             return
         compensation, sink = self._compensation, self.binding.sink
@@ -169,6 +193,9 @@ class SinkLine:
         if result is None:
             return
         worker.at = result.frame
+        if result.frame.source_id not in self._opened:
+            # The source was there before the sink.
+            self._open(self._info_of(result.frame.source_id))
         began_ns = time.monotonic_ns()
         self._watched(lambda: sink.write(result))
         self._n_written += 1
@@ -186,19 +213,24 @@ class SinkLine:
                 if not self._announced:
                     return
                 info = self._announced.popleft()
-            self.binding.sink.open(info)
+            self._open(info)
 
-    def _tell_end(self, closing: Closing) -> None:
-        if isinstance(self.binding.sink, ClosingSink):
-            self.binding.sink.end_source(closing)
+    def _open(self, info: StreamInfo) -> None:
+        self.binding.sink.open(info)
+        self._opened.add(info.source_id)
+
+    def _tell_end(self, over: SourceOver) -> None:
+        sink = self.binding.sink
+        if over.closing is not None and isinstance(sink, ClosingSink):
+            sink.end_source(over.closing)
+        if isinstance(sink, ReleasingSink):
+            sink.release(over.source_id)
 
     def _close(self) -> None:
         """A source without frames still leaves a complete, empty output; a failed run does not."""
         try:
             if self._channel.finished and not self._channel.aborted:
                 self._open_announced()
-                for closing in self._late_closings:
-                    self._tell_end(closing)
         finally:
             self.binding.sink.close()
 
