@@ -33,6 +33,7 @@ class FrameResult:
         scene: lines, zones and their counts after this frame, or None in a run without analytics.
         motion: where the tracks are going, row by row; None where the tracker does not say.
         boxes_at_ns: the instant for which the tracks' boxes hold where they were moved off their frame; else None.
+        filled: the frame was not detected: no detections, and the tracks are those of an earlier frame, moved on to it.
     """
 
     frame: Frame
@@ -45,6 +46,7 @@ class FrameResult:
     scene: Scene | None = None
     motion: TrackMotion | None = None
     boxes_at_ns: int | None = None
+    filled: bool = False
 
     def moved_to(self, at_ns: int) -> FrameResult:
         """The result with its tracks where they are at an instant (ns, on the clock of `captured_ns`).

@@ -19,6 +19,8 @@ LEAST_RUNTIMES = 5
 """Runtimes before the scheduler is asked at all; the newest frame is taken until then."""
 CHANGED = 0.05
 """The scheduler begins anew where the mean runtime, in frames, differs by so much from what it was told."""
+AGAIN_NS = 5_000_000_000
+"""But not more often than that: a plan costs time."""
 PATIENCE = 2
 """Intervals after which a frame that was to wait for the next one is taken after all: the next one is late."""
 HORIZON_FRAMES = 1_000_000_000
@@ -41,6 +43,7 @@ class LiveScheduler:
         self._runtimes: deque[int] = deque(maxlen=RUNTIMES)
         self._stream: Stream | None = None
         self._told = 0.0
+        self._told_ns = 0
         self._declined: int | None = None
         self._late_ns: int | None = None
 
@@ -69,7 +72,7 @@ class LiveScheduler:
             return True
         if self._declined == frame.index:
             return False
-        stream = self._begun(interval_ns)
+        stream = self._begun(interval_ns, now_ns)
         # Once the next frame is late by less than the patience, this one is as old as a newest frame can be.
         since_ns = min(now_ns - arrived_ns, interval_ns - 1)
         if self._scheduler.take(stream.arrival_ns(frame.index) + since_ns, frame.index, waited):
@@ -81,11 +84,12 @@ class LiveScheduler:
         """In how long the frame that was refused last is taken after all."""
         return max(0, self._late_ns - now_ns) / NS if self._late_ns is not None else 0.0
 
-    def _begun(self, interval_ns: int) -> Stream:
+    def _begun(self, interval_ns: int, now_ns: int) -> Stream:
         """The stream that the scheduler was told last; told anew where what is measured has changed."""
         runtime_frames = sum(self._runtimes) / len(self._runtimes) / interval_ns
-        if self._stream is None or abs(runtime_frames - self._told) > CHANGED * self._told:
-            self._told = runtime_frames
+        changed = abs(runtime_frames - self._told) > CHANGED * self._told and now_ns - self._told_ns >= AGAIN_NS
+        if self._stream is None or changed:
+            self._told, self._told_ns = runtime_frames, now_ns
             self._stream = Stream(self._source_id, Fraction(NS, interval_ns), HORIZON_FRAMES, 1, 1)
             runtimes = Runtimes(np.fromiter(self._runtimes, np.int64), self._source_id)
             self._scheduler.begin(self._stream, runtimes)

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from pipeline.core.event import Event
 from pipeline.core.frame import Frame, StreamInfo
+from pipeline.core.motion import TrackMotion
 from pipeline.core.protocols import Analyst, Clock, ForecastingTracker, Tracker
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing, Scene
 from pipeline.core.tracks import Tracks
 from pipeline.runtime.detect_stage import DetectedFrame
+from pipeline.runtime.fill_in import FillIn
 from pipeline.runtime.statistics import RunStatistics
 
 TrackerFactory = Callable[[StreamInfo], Tracker]
@@ -61,45 +63,65 @@ class TrackStage:
         self._ended: set[str] = set()
         self._new_ids_after_s = new_ids_after_s
         self._before: dict[str, _Seen] = {}
+        self._fill_in = FillIn()
 
     def result(self, item: DetectedFrame) -> FrameResult:
         """The frame with its tracks and what happened at it."""
         frame = item.frame
-        tracks = self._track(item)
+        tracks, motion = self._track(item)
         events, scene = self._analyse(item, tracks)
         dropped_before = frame.index - self._next_index.get(frame.source_id, 0)
         self._next_index[frame.source_id] = frame.index + 1
-        tracked = self._tracker_factory is not None
-        forecaster = self._forecasters.get(frame.source_id)
-        motion = None if forecaster is None else forecaster.motion()
         return FrameResult(
-            frame, item.detections, tracks, item.timeline, dropped_before, events, tracked, scene, motion
+            frame,
+            item.detections,
+            tracks,
+            item.timeline,
+            dropped_before,
+            events,
+            tracked=self._tracker_factory is not None,
+            scene=scene,
+            motion=motion,
+            filled=item.passed,
         )
 
     def end(self, source_id: str) -> Closing | None:
         """The source has ended: what its analytics say of it. Should it come back, its ids go on where they were."""
         self._next_index.pop(source_id, None)
         self._ended.add(source_id)
+        self._fill_in.forget(source_id)
         analyst = self._analysts.pop(source_id, None)
         return None if analyst is None else analyst.finish()
 
-    def _track(self, item: DetectedFrame) -> Tracks:
-        if self._tracker_factory is None:
-            tracks = Tracks.empty()
-        else:
-            name = item.frame.source_id
-            if name not in self._trackers:
-                self._trackers[name] = tracker = self._tracker_factory(self._info_of(name))
-                # Asked once: it costs more than the answer of the tracker itself.
-                if isinstance(tracker, ForecastingTracker):
-                    self._forecasters[name] = tracker
-            if self._is_another_scene(item.frame):
-                self._trackers[name].reset()
+    def _track(self, item: DetectedFrame) -> tuple[Tracks, TrackMotion | None]:
+        tracks: Tracks = Tracks.empty()
+        motion: TrackMotion | None = None
+        if self._tracker_factory is not None:
+            frame = item.frame
+            tracker = self._tracker_of(frame.source_id, self._tracker_factory)
+            if self._is_another_scene(frame):
+                tracker.reset()
+                self._fill_in.forget(frame.source_id)
             began_ns = self._clock.now_ns()
-            tracks = self._trackers[name].update(item.detections, item.frame.index, item.frame.pts_s)
+            if item.passed:
+                tracks, motion = self._fill_in.at(frame)
+            else:
+                tracks = tracker.update(item.detections, frame.index, frame.pts_s)
+                forecaster = self._forecasters.get(frame.source_id)
+                motion = None if forecaster is None else forecaster.motion()
+                self._fill_in.remember(frame, tracks, motion)
             self._statistics.stage("track").add(self._clock.now_ns() - began_ns)
         item.timeline.stamp("track_end", self._clock.now_ns())
-        return tracks
+        return tracks, motion
+
+    def _tracker_of(self, source_id: str, make: TrackerFactory) -> Tracker:
+        tracker = self._trackers.get(source_id)
+        if tracker is None:
+            self._trackers[source_id] = tracker = make(self._info_of(source_id))
+            # Asked once: it costs more than the answer of the tracker itself.
+            if isinstance(tracker, ForecastingTracker):
+                self._forecasters[source_id] = tracker
+        return tracker
 
     def _is_another_scene(self, frame: Frame) -> bool:
         """Whether what was tracked before this frame says nothing about it."""

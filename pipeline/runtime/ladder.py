@@ -1,0 +1,78 @@
+"""A detector with several rungs, from heavy to light. All are ready from the start, so that a switch costs nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from pipeline.core.detections import Detections
+from pipeline.core.errors import UsageError
+from pipeline.core.frame import Frame
+from pipeline.core.protocols import Clock, Detector
+
+TIMED = 2
+"""Times that each rung detects the run's first frames: what is compiled is compiled, then the least time counts."""
+
+
+class LadderDetector:
+    """Detects with one of several detectors. Closing it closes them all.
+
+    The first call of `detect` goes through every rung, to pay what a picture of that shape costs once and to measure
+    what the rungs cost relative to each other.
+
+    Args:
+        rungs: two or more, of the same classes.
+        names: of the rungs, for reports.
+        clock: measures the first calls.
+
+    Raises:
+        UsageError: fewer than two, or another number of names.
+    """
+
+    def __init__(self, rungs: Sequence[Detector], names: Sequence[str], clock: Clock) -> None:
+        if len(rungs) < 2 or len(names) != len(rungs):
+            raise UsageError(f"LadderDetector: wanted two detectors or more, each with a name, found {list(names)}")
+        self.names = tuple(names)
+        self.rung = 0
+        """The one that detects; may be changed from any thread."""
+        self.n_parallel = min(int(getattr(rung, "n_parallel", 1)) for rung in rungs)
+        self._rungs = tuple(rungs)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._costs_ns: tuple[int, ...] | None = None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class_id, the same for every rung."""
+        return self._rungs[0].class_names
+
+    @property
+    def costs(self) -> tuple[float, ...]:
+        """What each rung takes relative to the first; all 1 before the first frame."""
+        costs = self._costs_ns or (1,) * len(self._rungs)
+        return tuple(cost / costs[0] for cost in costs)
+
+    def warmup(self) -> None:
+        """Pay the one-off costs of every rung."""
+        for rung in self._rungs:
+            rung.warmup()
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """One Detections per frame, by the rung that stands."""
+        with self._lock:
+            if self._costs_ns is None and frames:
+                self._costs_ns = tuple(self._timed_ns(rung, frames) for rung in self._rungs)
+        return self._rungs[self.rung].detect(frames)
+
+    def close(self) -> None:
+        """Release everything. Idempotent."""
+        for rung in self._rungs:
+            rung.close()
+
+    def _timed_ns(self, rung: Detector, frames: Sequence[Frame]) -> int:
+        taken = []
+        for _ in range(TIMED):
+            began_ns = self._clock.now_ns()
+            rung.detect(frames)
+            taken.append(self._clock.now_ns() - began_ns)
+        return max(min(taken), 1)
