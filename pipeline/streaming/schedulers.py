@@ -6,10 +6,12 @@ Source: Li, Wang and Ramanan, "Towards Streaming Perception" (arXiv 2005.10420),
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Protocol
 
 from pipeline.core.errors import UsageError
+from pipeline.streaming.planned import Planned
 from pipeline.streaming.runtimes import Runtimes
 from pipeline.streaming.stream import NS, Stream
 
@@ -98,7 +100,7 @@ class StrideK:
 
 
 def scheduler(name: str) -> Scheduler:
-    """A scheduler by its name: idle-free, shrinking-tail, stride-2 (any number).
+    """A scheduler by its name: idle-free, shrinking-tail, planned, stride-2 (any number).
 
     Raises:
         UsageError: another name.
@@ -106,7 +108,11 @@ def scheduler(name: str) -> Scheduler:
     stride = re.fullmatch(r"stride-([0-9]+)", name)
     if stride:
         return StrideK(int(stride[1]))
-    named: dict[str, type[IdleFree] | type[ShrinkingTail]] = {"idle-free": IdleFree, "shrinking-tail": ShrinkingTail}
+    named: dict[str, Callable[[], Scheduler]] = {
+        "idle-free": IdleFree,
+        "shrinking-tail": ShrinkingTail,
+        "planned": Planned,
+    }
     if name not in named:
         raise UsageError(f"scheduler: wanted {', '.join(named)} or stride-K (stride-2), found {name!r}")
     return named[name]()
