@@ -31,6 +31,8 @@ class IntakeWiring:
         failed: gets the StageError that ended a source.
         drop: counts frames that nobody will get.
         seen: gets every frame of a live source, once it is on its way to the detector; must not wait.
+        arrived: gets every frame of a live source, just before it is; must not wait.
+        live_capacity: frames held between a live source and the detector.
     """
 
     batcher: Batcher
@@ -42,6 +44,8 @@ class IntakeWiring:
     failed: Callable[[StageError], None]
     drop: Callable[[Iterable[Frame]], None]
     seen: Callable[[Frame], None]
+    arrived: Callable[[Frame], None]
+    live_capacity: int = 1
 
 
 class SourceReader:
@@ -144,7 +148,7 @@ class SourceReader:
         """A channel for a source that has opened: its kind fixes the policy."""
         wiring = self._wiring
         if info.is_live:
-            channel: Channel[Frame] = Channel(1, Policy.NEWEST, wiring.batcher.changed)
+            channel: Channel[Frame] = Channel(wiring.live_capacity, Policy.NEWEST, wiring.batcher.changed)
         else:
             channel = Channel(wiring.recorded_capacity, Policy.BLOCK, wiring.batcher.changed)
         self.info = info
@@ -169,6 +173,8 @@ class SourceReader:
             n_read += 1
             wiring.ledger.produced(name)
             wiring.statistics.was_read(name)
+            if self.info is not None and self.info.is_live:
+                wiring.arrived(frame)
             try:
                 displaced = channel.put(frame)
             except ChannelClosedError:

@@ -301,7 +301,8 @@ class Overload:
         scheduler.begin(stream, runtimes)
         runs = simulate(stream, scheduler, runtimes.draws(0))
         staleness = match(outputs(runs, lambda _: Boxes.empty()), stream).staleness
-        return float(self._decay.kept(staleness * stream.interval_s).mean()) if len(staleness) else 0.0
+        delay_s = staleness.astype(np.float64) * stream.interval_s
+        return float(self._decay.kept(delay_s).mean()) if len(delay_s) else 0.0
 
     def _change(self, rung: int, why: str, now_ns: int) -> None:
         self._time_ns[self._rung] += now_ns - self._rung_since_ns

@@ -71,6 +71,7 @@ class RunReport:
         bounded_by: the stage that set the pace and its share of the time, or the live sources' own rate.
         end_to_end: capture to emission, all sources.
         analytics: counts by source that has rules and has ended; see `counts_at_end`.
+        overload: what gave way, and when; empty where nothing was to.
     """
 
     status: str
@@ -84,6 +85,7 @@ class RunReport:
     errors: tuple[str, ...] = ()
     environment: Mapping[str, object] = field(default_factory=dict)
     analytics: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    overload: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries, floats rounded to 3 decimals."""

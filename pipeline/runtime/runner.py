@@ -22,6 +22,7 @@ from pipeline.runtime.compensate import Compensate, Compensation
 from pipeline.runtime.detect_stage import DetectStage, SourceEnd
 from pipeline.runtime.intake import IntakeWiring, SourceReader
 from pipeline.runtime.ledger import Ledger
+from pipeline.runtime.overload import Overload
 from pipeline.runtime.report import RunReport
 from pipeline.runtime.sink_lines import MOST_HUNG, SinkLines
 from pipeline.runtime.sink_worker import Item, SinkBinding, SinkLine
@@ -82,6 +83,7 @@ class Runner:
         clock: the one clock that all stamps are on.
         analyst_factory: makes each source's analytics from its StreamInfo, or None for a source without rules.
         remake_source: makes a source of the run again, by its id, where the old one hangs; None: it ends as failed.
+        overload: what gives way when live frames come too fast; None: frames, as ever. One per run.
 
     Raises:
         UsageError: no source, or two of one id.
@@ -97,6 +99,7 @@ class Runner:
         clock: Clock | None = None,
         analyst_factory: AnalystFactory | None = None,
         remake_source: Callable[[str], Source] | None = None,
+        overload: Overload | None = None,
     ) -> None:
         names = [source.source_id for source in sources]
         self._settings = settings or RunnerSettings()
@@ -118,7 +121,8 @@ class Runner:
         self._at_once = threading.Event()
         self._aborted = threading.Event()
         self._over = threading.Event()
-        self._batcher = Batcher(self._settings.max_batch, self._settings.batch_wait_s)
+        self.overload = overload or Overload(clock=self._clock)
+        self._batcher = Batcher(self._settings.max_batch, self._settings.batch_wait_s, self.overload.choice)
         self._filter = detector if isinstance(detector, CameraFilter) else None
         self._detection = DetectStage(
             detector,
@@ -128,6 +132,7 @@ class Runner:
             statistics=self.statistics,
             drop=self._drop,
             on_error=self._stage_failed,
+            ran=self.overload.detected,
         )
         self._tracking = TrackStage(
             tracker_factory,
@@ -147,6 +152,8 @@ class Runner:
             failed=self._source_failed,
             drop=self._drop,
             seen=self._frame_seen,
+            arrived=self.overload.arrived,
+            live_capacity=self.overload.live_capacity,
         )
         self._started = False
         self._remake_source = remake_source
@@ -334,11 +341,12 @@ class Runner:
             sinks=self._lines.reports(),
             errors=tuple(all_errors),
             closings=closings,
+            overload=self.overload.report(),
         )
 
     def _counters(self, reader: SourceReader) -> dict[str, int]:
         of_filter = self._filter.counters(reader.source.source_id) if self._filter is not None else {}
-        return {**reader.source.counters, **of_filter}
+        return {**reader.source.counters, **of_filter, **self.overload.counters(reader.source.source_id)}
 
     # -- the calling thread -------------------------------------------------------------------------------------------
 
@@ -385,6 +393,7 @@ class Runner:
         hung[:] = [worker for worker in (*hung, reader.worker) if worker.alive]
         if reader.removed:
             logger.warning("%s; it was to end anyway", error)
+            self._batcher.end(name)
         elif self._remake_source is None or self._stopping.is_set() or len(hung) >= MOST_HUNG:
             reader.error = error
             self._source_failed(error)
@@ -485,6 +494,7 @@ class Runner:
 
     def _end_source(self, source_id: str) -> None:
         self._compensation.ended(source_id)
+        self.overload.ended(source_id)
         closing = self._tracking.end(source_id)
         if closing is not None:
             with self._lock:
@@ -501,6 +511,7 @@ class Runner:
         self.statistics.emitted(result.frame.source_id, now_ns - result.frame.captured_ns)
         self.ledger.emitted(result.frame.source_id)
         self._compensation.note(result)
+        self.overload.emitted(result, now_ns - result.frame.captured_ns)
         for line in self._lines:
             line.hand(result)
 
