@@ -110,11 +110,15 @@ class RecorderSink:
         self._sources[source_id].take(result)
 
     def end_source(self, closing: Closing) -> None:
-        """The source has ended: finish its files."""
+        """The source has ended: finish its files, with the clips of what its end has ended."""
         source = self._sources.get(closing.source_id)
         if source is not None:
             source.tell(closing.events)
             self._end(closing.source_id)
+
+    def release(self, source_id: str) -> None:
+        """The source has ended, with or without rules: finish its files."""
+        self._end(source_id)
 
     def close(self) -> None:
         """Finish all files. Idempotent."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import pytest
 
 from pipeline.config.build import build_run, load_run_config
@@ -91,3 +92,42 @@ def test_a_file_that_is_there_refuses_the_source(tmp_path: Path, small_clip: Pat
 
 def states(control: RunControl) -> dict[str, SourceState]:
     return {one.source_id: one.state for one in control.sources()}
+
+
+def test_a_source_that_is_removed_leaves_whole_recordings_while_the_run_goes_on(
+    tmp_path: Path, small_clip: Path, small_weights: Path
+) -> None:
+    """Without rules nothing is told of its end but the end."""
+    others = [tmp_path / "door.mp4", tmp_path / "yard.mp4"]
+    for path in others:
+        path.write_bytes(small_clip.read_bytes())
+    config = load_run_config(
+        None,
+        {
+            "sources": [str(path) for path in others],
+            "outputs": [f"record:{tmp_path / 'kept'}", str(tmp_path / "live.m3u8")],
+            "detector": {"weights": str(small_weights), "img_size": 64, "backend": "eager"},
+            "runtime": {"keep_open": True, "realtime": True},
+            "source": {"replay": {"loop": True}},
+        },
+        [],
+    )
+    with build_run(config) as built:
+        thread = threading.Thread(target=built.runner.run)
+        thread.start()
+        try:
+            until(lambda: min(account.emitted for account in built.runner.ledger.snapshot().values()) > 5)
+            built.control.remove("door")
+            until(lambda: "record:door" not in {one.name for one in threading.enumerate()})
+            (segment,) = (tmp_path / "kept" / "door").iterdir()
+            with av.open(str(segment)) as container:
+                n_recorded = sum(1 for _ in container.decode(video=0))
+            assert n_recorded == built.runner.ledger.snapshot()["door"].emitted
+            playlist = tmp_path / "live.door.m3u8"
+            until(lambda: "#EXT-X-ENDLIST" in playlist.read_text())
+            assert thread.is_alive()
+            assert states(built.control) == {"yard": SourceState.LIVE}
+        finally:
+            built.runner.stop()
+            thread.join()
+    assert "record:yard" not in {one.name for one in threading.enumerate()}
