@@ -24,7 +24,8 @@ def check_compensation(config: RunConfig, tracker_kind: str, *, has_late_sources
         has_late_sources: a source is live or played as if it were, or may be added while the run goes on.
 
     Raises:
-        ConfigError: there is no tracker that tells where its tracks are going, or no latency to make up for.
+        ConfigError: there is no tracker that tells where its tracks are going, no latency to make up for, or a
+            recording is played at another speed than its own.
     """
     kind = config.runtime.compensate
     if kind is Compensate.OFF:
@@ -42,6 +43,12 @@ def check_compensation(config: RunConfig, tracker_kind: str, *, has_late_sources
         raise ConfigError(
             f"runtime.compensate is {kind}: wanted a camera or stream, found recorded sources only, which have no "
             "latency; play them with --realtime, or compensate off"
+        )
+    speed = config.source.get("replay", {}).get("speed", 1)
+    if config.runtime.realtime and speed != 1:
+        raise ConfigError(
+            f"runtime.compensate is {kind}: wanted source.replay.speed 1, found {speed:g}; tracks move in the time of "
+            "the recording, and latency is of the clock's"
         )
 
 

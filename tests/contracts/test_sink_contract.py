@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipeline.config import registry
 from pipeline.core.detections import Detections
 from pipeline.core.errors import SinkError
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
+from pipeline.core.motion import TrackMotion
 from pipeline.core.protocols import Sink
 from pipeline.core.result import FrameResult
 from pipeline.core.timeline import Timeline
@@ -227,6 +228,32 @@ def test_every_registered_sink_is_held_to_this_contract() -> None:
     elsewhere |= {"sinks.metrics:MetricsSink", "sinks.mqtt:MqttSink"}
     elsewhere |= {"sinks.recorder:RecorderSink", "sinks.rtsp_serve:RtspServeSink"}
     assert {entry.stage for entry in registry.SINKS.values()} == held | elsewhere
+
+
+COMPENSATED = {"jsonl": "data", "mqtt": "data"} | dict.fromkeys(("display", "rtsp", "rtsp_serve", "hls"), "pictures")
+
+
+@pytest.mark.parametrize("name", registry.SINKS)
+def test_what_is_a_record_keeps_the_boxes_of_each_frame(name: str) -> None:
+    """Only these may get boxes off their frame, where the run makes up for latency; of all others it is a record."""
+    sink_class = registry.SINKS[name].stage_class()
+    assert getattr(sink_class, "compensated", None) == COMPENSATED.get(name)
+    assert hasattr(sink_class, "see") == (name == "web")
+    assert name not in COMPENSATED or sink_class.is_live == (COMPENSATED[name] == "pictures")
+
+
+@each_file
+def test_a_result_that_was_moved_is_written_where_it_is_now(kind: Kind, tmp_path: Path) -> None:
+    """As little as for any other result may a sink change it, and what it writes can be read back."""
+    path = tmp_path / f"out{kind.suffix}"
+    sink = kind.make(path)
+    sink.open(info(is_live=True))
+    motion = TrackMotion(np.full((1, 4), 50, np.float32), np.ones(1, np.float32), np.zeros(1, np.float32))
+    moved = replace(result(0), motion=motion).moved_to(100_000_000)
+    sink.write(moved)
+    sink.close()
+    assert moved.tracks.xyxy.tolist() == [[10, 11, 35, 45]]
+    assert kind.count(path) == 1
 
 
 def test_every_registered_sink_exists() -> None:

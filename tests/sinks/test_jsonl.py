@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.event import Event, EventKind
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
+from pipeline.core.motion import TrackMotion
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
 from pipeline.core.timeline import Timeline
@@ -188,3 +190,18 @@ def test_every_line_parses_to_what_was_given(
     assert [o["class"] for o in line["objects"]] == [name] * n
     assert [o["xyxy"] for o in line["objects"]] == [pytest.approx(list(b), abs=0.0051) for b in boxes]
     assert all(o["confidence"] == pytest.approx(confidence, abs=5.1e-5) for o in line["objects"])
+
+
+def test_a_line_says_for_when_its_boxes_hold(
+    tmp_path: Path, make_result: Make, make_info: Callable[..., StreamInfo]
+) -> None:
+    motion = TrackMotion(
+        np.array([[100, 0, 100, 0]], np.float32), np.full(1, 3, np.float32), np.full(1, 40, np.float32)
+    )
+    result = replace(make_result(7, boxes=[(1, 2, 30, 40)]), motion=motion)
+    plain, moved = written(tmp_path / "a.jsonl", make_info(), result, result.moved_to(380_000_000))
+    assert plain.keys() == moved.keys() - {"boxes_at_ns"}
+    assert plain["objects"][0].keys() == moved["objects"][0].keys() - {"std_px"}
+    assert (moved["captured_ns"], moved["boxes_at_ns"]) == (280_000_000, 380_000_000)
+    assert (moved["objects"][0]["xyxy"], moved["objects"][0]["std_px"]) == ([11, 2, 40, 40], 5)
+    assert plain["objects"][0]["xyxy"] == [1, 2, 30, 40]

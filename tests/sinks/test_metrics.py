@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -200,7 +201,7 @@ def test_scenes_and_events(serve: Callable[..., MetricsSink], make_result: Calla
 
     def write(index: int, shown: Scene, *events: Event, classes: tuple[int, ...] = ()) -> Samples:
         result = make_result(index, boxes=[(1, 2, 9, 9)] * len(classes), class_id=classes, events=events)
-        sink.write(FrameResult(*(getattr(result, n) for n in result.__slots__[:-1]), shown))
+        sink.write(replace(result, scene=shown))
         return parsed(get(sink, "/metrics")[1])
 
     samples = write(0, scene())

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from pipeline.core.control import SourceState, SourceStatus
 from pipeline.core.errors import MissingExtraError, UsageError
 from pipeline.core.event import Event, EventKind
 from pipeline.core.frame import StreamInfo
+from pipeline.core.motion import TrackMotion
 from pipeline.core.protocols import ClosingSink, SteeringSink
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing, Scene, SceneLayout
@@ -185,7 +186,7 @@ SCENE = Scene(
 
 
 def with_scene(result: FrameResult, scene: Scene = SCENE) -> FrameResult:
-    return FrameResult(*(getattr(result, name) for name in FrameResult.__slots__[:-1]), scene)
+    return replace(result, scene=scene)
 
 
 def info(source_id: str = "cam", is_live: bool = True) -> StreamInfo:
@@ -255,6 +256,24 @@ def test_everything_is_told(
     kept = {topic for topic in late.retained() if not topic.startswith("homeassistant/")}
     assert kept == {"house/status", "house/cam/counts", "house/cam/state", "house/other_cam/state"}
     assert late.retained()["house/status"] == "offline"
+
+
+def test_tracks_that_were_moved_say_to_when(
+    broker: Broker, listen: Callable[[], Listener], make_sink: Callable[..., MqttSink], make_result: Make
+) -> None:
+    broker.start()
+    listener = listen()
+    sink = make_sink(broker.url(), tracks_per_s=1000)
+    sink.open(info())
+    motion = TrackMotion(np.array([[100, 0, 100, 0]], np.float32), np.full(1, 3, np.float32), np.zeros(1, np.float32))
+    result = replace(make_result(1, boxes=[(1, 2, 30, 40)], events=(event(1),)), motion=motion)
+    sink.write(result.moved_to(140_000_000))
+    until(lambda: listener.last("house/cam/tracks") is not None and listener.last("house/cam/events") is not None)
+    tracks = listener.last("house/cam/tracks")
+    assert (tracks["captured_ns"], tracks["boxes_at_ns"]) == (40_000_000, 140_000_000)
+    assert (tracks["objects"][0]["xyxy"], tracks["objects"][0]["std_px"]) == ([11, 2, 40, 40], 3)
+    assert "boxes_at_ns" not in listener.last("house/cam/events")
+    sink.close()
 
 
 def test_home_assistant_gets_entities_whose_templates_work(

@@ -220,6 +220,7 @@ def test_a_folder_that_refuses(annotation: Callable[..., Annotation], tmp_path: 
         ({"outputs": ["a.mp4"]}, {}, "wanted no 'outputs' in the configuration"),
         ({"draw": {"labels": False}}, {}, "wanted no 'draw' in the configuration"),
         ({"runtime": {"realtime": True}}, {}, "wanted runtime.realtime off"),
+        ({"runtime": {"compensate": "emit"}}, {}, "wanted runtime.compensate off, found emit"),
         ({"source": {"camera": {}}}, {}, "wanted source.video_file alone"),
         ({"tracker": {"kind": "none"}}, {}, "wanted a tracker, found none"),
         ({}, {"workers": 0}, "--workers: wanted 1 or more, found 0"),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from pipeline.core.frame import Frame
+from pipeline.core.motion import TrackMotion
 from pipeline.core.result import FrameResult
 from sinks.dashboard.board import Board
 from sinks.dashboard.scaled import Scaler
@@ -176,12 +179,66 @@ def test_the_budget_of_work_is_kept(make_result: Callable[..., FrameResult], mon
         room.views.close()
 
 
+# -- frames that are newer than their result --------------------------------------------------------------------------
+
+
+def frame_after(result: FrameResult, ms: int) -> Frame:
+    at_ns = result.frame.captured_ns + ms * 1_000_000
+    return replace(result.frame, index=result.frame.index + 1, captured_ns=at_ns)
+
+
+def moving(make_result: Callable[..., FrameResult], index: int) -> FrameResult:
+    """An object at (10, 10) that goes to the right at 100 px/s."""
+    motion = TrackMotion(np.array([[100, 0, 100, 0]], np.float32), np.ones(1, np.float32), np.zeros(1, np.float32))
+    image = np.full((480, 640, 3), 90, np.uint8)
+    return replace(make_result(index, source_id="door", boxes=[(10, 10, 50, 50)], image=image), motion=motion)
+
+
+def test_a_newer_frame_is_a_new_picture_with_the_boxes_where_they_are_by_then(
+    room: Room, make_result: Callable[..., FrameResult]
+) -> None:
+    board, result = room.board, moving(make_result, 1)
+    board.see(frame_after(result, 100))
+    assert board.newest("door") is None, "nothing is known of any frame yet"
+    board.take(result)
+    assert board.newest("door") == (1, result)
+    before = wait(room.ask(size=LARGE))
+    seen = frame_after(result, 200)
+    board.see(seen)
+    number, view = board.newest("door") or (0, result)
+    assert number == 2
+    assert view.frame is seen
+    assert view.tracks.xyxy.tolist() == [[30, 10, 70, 50]]
+    assert (board.newest("door") or (0, None))[1] is view, "made once for all sizes"
+    after = wait(room.ask(size=LARGE, after=1))
+    assert (after.number, after.captured_ns - before.captured_ns) == (2, 200_000_000)
+
+
+def test_a_result_that_is_older_than_the_picture_waits_for_the_next_one(
+    room: Room, make_result: Callable[..., FrameResult]
+) -> None:
+    board, first, second = room.board, moving(make_result, 1), moving(make_result, 2)
+    board.take(first)
+    board.see(frame_after(second, 100))
+    board.take(second)
+    number, view = board.newest("door") or (0, first)
+    assert (number, view.tracks.xyxy[0, 0]) == (2, 20), "no picture of its own, yet the newest one has its boxes"
+    [kept] = board.tracks("door", 9)
+    assert (kept.frames, len(kept.jpeg) > 0) == (2, True)
+
+
+def test_frames_of_a_source_that_left_are_nothing(room: Room, make_result: Callable[..., FrameResult]) -> None:
+    result = moving(make_result, 1)
+    room.board.take(result)
+    room.board.keep(["yard"])
+    room.board.see(frame_after(result, 100))
+    assert room.board.newest("door") is None
+
+
 # -- scaling ----------------------------------------------------------------------------------------------------------
 
 
 def test_boxes_and_rules_shrink_with_the_picture(make_result: Callable[..., FrameResult]) -> None:
-    from dataclasses import replace
-
     from pipeline.core.scene import Scene, SceneLayout
 
     layout = SceneLayout(
