@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.core.arrays import FloatArray, read_only
+from pipeline.core.arrays import BoolArray, FloatArray, IntArray, read_only
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +34,10 @@ class TrackMotion:
 
     def __len__(self) -> int:
         return len(self.velocity)
+
+    def select(self, mask: BoolArray | IntArray) -> TrackMotion:
+        """The rows that `mask` (bool (m,) or int (k,)) picks, in its order."""
+        return TrackMotion(self.velocity[mask], self.std_px[mask], self.std_px_s[mask])
 
     def moved(self, xyxy: FloatArray, ahead_s: float) -> FloatArray:
         """The boxes `xyxy` float32 (m, 4) of the same rows, so many seconds on; sides never cross."""
