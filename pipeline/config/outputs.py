@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from pipeline.runtime.sink_worker import SinkBinding
 logger = logging.getLogger(__name__)
 
 _BY_PORT = ("web", "metrics")
+_AGAIN: Mapping[str, Mapping[str, object]] = {"rtsp": {"wait_for_first": True}, "hls": {"exist_ok": True}}
+"""Live outputs that can be made beside their hanging selves, and how. Others hold a port or a window."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,7 @@ def _identity(path: Path) -> object:
 
 def build_sinks(config: RunConfig, outputs: Sequence[Output], class_names: tuple[str, ...]) -> list[SinkBinding]:
     """Make the sinks; none opens anything yet."""
-    sinks = [SinkBinding(output.shown, _make(config, output, class_names), output.source_id) for output in outputs]
+    sinks = [_binding(config, output, class_names) for output in outputs]
     if config.alerts:
         from sinks.alerts import AlertSink
 
@@ -176,12 +178,17 @@ def alerts_config(config: RunConfig) -> Any:
     return validated(AlertsConfig, {"alerts": config.alerts}, "")
 
 
-def _make(config: RunConfig, output: Output, class_names: tuple[str, ...]) -> Sink:
-    entry = SINKS[output.kind]
-    sink: Sink = entry.stage_class()(sink_config(config, output.kind, output.value), class_names=class_names)
+def _binding(config: RunConfig, output: Output, class_names: tuple[str, ...]) -> SinkBinding:
+    make, settings = SINKS[output.kind].stage_class(), sink_config(config, output.kind, output.value)
+    sink: Sink = make(settings, class_names=class_names)
     if isinstance(sink, RunSink):
         sink.begin_run(run_facts(config))
-    return sink
+
+    def remake() -> Sink:
+        again: Sink = make(replace(settings, **_AGAIN[output.kind]), class_names=class_names)
+        return again
+
+    return SinkBinding(output.shown, sink, output.source_id, remake if output.kind in _AGAIN else None)
 
 
 def draw_config(section: Section) -> Any:

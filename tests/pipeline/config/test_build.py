@@ -131,6 +131,12 @@ class TestOutputs:
         bindings = build_sinks(config, outputs, ("person",))
         assert [binding.wants("a") for binding in bindings] == [True, False, True]
 
+    def test_only_what_holds_no_port_can_be_made_beside_its_hanging_self(self, tmp_path: Path) -> None:
+        forms = ["web", "metrics", "rtsp://host/live", str(tmp_path / "live.m3u8"), str(tmp_path / "o.jsonl")]
+        config = load_run_config(None, {"outputs": forms}, [])
+        bindings = build_sinks(config, check_outputs(config, ["a"]), ("person",))
+        assert [type(binding.remake()).__name__ for binding in bindings if binding.remake] == ["RtspSink", "HlsSink"]
+
     @pytest.mark.parametrize("outputs", [["o.jsonl", "./o.jsonl"], ["null", "null"]])
     def test_no_output_twice(self, outputs: list[str]) -> None:
         with pytest.raises(UsageError):

@@ -13,6 +13,8 @@ import pytest
 from pipeline.config.build import build_run, load_run_config
 from pipeline.core.control import RunControl, SourceState
 from pipeline.core.errors import SourceError, UsageError
+from pipeline.core.result import FrameResult
+from sinks.hls import HlsSink
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -92,6 +94,38 @@ def test_a_file_that_is_there_refuses_the_source(tmp_path: Path, small_clip: Pat
 
 def states(control: RunControl) -> dict[str, SourceState]:
     return {one.source_id: one.state for one in control.sources()}
+
+
+def test_a_playlist_whose_disk_hangs_once_is_begun_anew(
+    tmp_path: Path, small_clip: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck, hung, write = threading.Event(), [], HlsSink.write
+
+    def hang_once(self: HlsSink, result: FrameResult) -> None:
+        if result.frame.index == 5 and not hung:
+            hung.append(self)
+            stuck.wait(20)
+        write(self, result)
+
+    monkeypatch.setattr(HlsSink, "write", hang_once)
+    config = load_run_config(
+        None,
+        {
+            "sources": [str(small_clip)],
+            "outputs": [str(tmp_path / "live.m3u8"), str(tmp_path / "all.jsonl")],
+            "detector": {"weights": str(small_weights), "img_size": 64, "backend": "eager"},
+            "runtime": {"realtime": True, "watchdog_s": 0.4},
+        },
+        [],
+    )
+    with build_run(config) as built:
+        report = built.runner.run()
+        stuck.set()
+    assert (report.status, report.errors, len(hung)) == ("completed", (), 1)
+    account = report.sinks[str(tmp_path / "live.m3u8")]
+    assert account.written >= 10
+    assert account.handed == account.written + account.dropped == report.sources[small_clip.stem].emitted
+    assert "#EXT-X-ENDLIST" in (tmp_path / "live.m3u8").read_text()
 
 
 def test_a_source_that_is_removed_leaves_whole_recordings_while_the_run_goes_on(

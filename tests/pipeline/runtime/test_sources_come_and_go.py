@@ -164,6 +164,67 @@ def test_what_cannot_be_added(stages: SimpleNamespace, sink_options: dict[str, b
         runner.add_source(stages.Source(name), [SinkBinding("own", stages.Sink(**sink_options), name)])
 
 
+@pytest.mark.parametrize("fails", [True, False], ids=["failed", "connecting"])
+def test_a_source_that_never_opened_takes_its_sink_along(stages: SimpleNamespace, fails: bool) -> None:
+    """It may then come back under its name, with a sink of that name."""
+    first = stages.Source("a", open_error=SourceError("not there"))
+    if not fails:
+        first.open = lambda: first.interrupted.wait(10) and first.__class__.open(first)
+    sinks = [stages.Sink(), stages.Sink()]
+    runner = Runner([], stages.Detector(), stages.Tracker, (), OPEN)
+    with running(runner):
+        runner.add_source(first, [SinkBinding("own", sinks[0], "a")])
+        if fails:
+            until(lambda: bool(runner.report().errors))
+        runner.remove_source("a")
+        runner.add_source(stages.Source("a", 3), [SinkBinding("own", sinks[1], "a")])
+        assert sinks[0].closed == 1
+        until(lambda: len(sinks[1].results) == 3)
+    assert sinks[1].opened == ["a"]
+
+
+def test_a_source_that_is_back_at_once_waits_for_the_end_of_its_old_sink(stages: SimpleNamespace) -> None:
+    slow, again, pace = stages.Sink(before=lambda result: pace.wait(0.02)), stages.Sink(), threading.Event()
+    endless = stages.Source("a", 10**9, wait=lambda index: pace.wait(0.001))
+    runner = Runner([], stages.Detector(), stages.Tracker, (), OPEN)
+    with running(runner):
+        runner.add_source(endless, [SinkBinding("own", slow, "a")])
+        until(lambda: len(slow.results) > 2)
+        runner.remove_source("a")
+        runner.add_source(stages.Source("a", 3), [SinkBinding("own", again, "a")])
+        assert slow.closed == 1
+        until(lambda: len(again.results) == 3)
+    assert [r.frame.index for r in again.results] == [0, 1, 2]
+    assert [r.frame.index for r in slow.results] == list(range(len(slow.results)))
+
+
+def test_a_removed_source_that_hangs_stays_away(stages: SimpleNamespace) -> None:
+    stuck, own, settings = threading.Event(), stages.Sink(), RunnerSettings(keep_open=True, watchdog_s=0.2, drain_s=1)
+    hanging = stages.Source("a", 9, wait=lambda index: stuck.wait(15) if index == 2 else None)
+    runner = Runner([], stages.Detector(), None, (), settings, remake_source=lambda name: stages.Source(name, 9))
+    with running(runner):
+        runner.add_source(hanging, [SinkBinding("own", own, "a")])
+        until(lambda: len(own.results) == 2)
+        runner.remove_source("a")
+        until(lambda: own.closed == 1)
+        assert runner.source_status() == ()
+        assert len(own.results) == 2
+    stuck.set()
+
+
+@pytest.mark.parametrize("is_live", [False, True], ids=["record", "live"])
+def test_sinks_hear_of_every_end_of_a_source(stages: SimpleNamespace, is_live: bool) -> None:
+    sink, released = stages.Sink(is_live=is_live), []
+    sink.release = lambda name: released.append((name, len(sink.results)))
+    runner = Runner([], stages.Detector(), stages.Tracker, [SinkBinding("s", sink)], OPEN)
+    with running(runner):
+        runner.add_source(stages.Source("a", 1))
+        until(lambda: released == [("a", 1)])
+        runner.add_source(stages.Source("b", 1))
+        until(lambda: released == [("a", 1), ("b", 2)])
+        assert sink.closed == 0
+
+
 def test_hundreds_of_restarts_leave_no_thread_behind(stages: SimpleNamespace) -> None:
     sink = stages.Sink()
     runner = Runner([stages.Source("a", 1)], stages.Detector(), stages.Tracker, [SinkBinding("s", sink)], OPEN)

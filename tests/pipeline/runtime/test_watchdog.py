@@ -89,6 +89,63 @@ def test_a_live_sink_that_hangs_is_let_go(stages: SimpleNamespace, stuck: thread
     assert report.sinks["view"].written == 0
 
 
+def test_a_live_sink_that_hangs_is_begun_anew_with_the_sources_that_are_open(
+    stages: SimpleNamespace, stuck: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    record = stages.Sink()
+    hanging = stages.Sink(is_live=True, before=lambda result: stuck.wait(15) if result.frame.index == 2 else None)
+    again = stages.Sink(is_live=True)
+    pace = threading.Event()
+    sources = [stages.Source(name, 40, wait=lambda index: pace.wait(0.02)) for name in ("a", "b")]
+    bindings = [SinkBinding("record", record), SinkBinding("view", hanging, "a", remake=lambda: again)]
+    report = Runner(sources, stages.Detector(), stages.Tracker, bindings, WATCHED).run()
+    assert caplog.messages == ["sink:view at frame 2 of a: TimeoutError: hangs for more than 0.3 s; it is begun anew"]
+    assert (report.status, report.errors) == ("completed", ())
+    assert again.opened == ["a"]
+    assert [r.frame.index for r in again.results] == list(range(again.results[0].frame.index, 40))
+    assert {r.frame.source_id for r in again.results} == {"a"}
+    assert again.closed == 1
+    # Nobody else lost anything, and both selves of the sink are in its account.
+    assert len(record.results) == 80
+    account = report.sinks["view"]
+    assert account.written == len(hanging.results) + len(again.results)
+    assert account.handed == account.written + account.dropped
+    assert 30 <= account.handed <= 40
+
+
+def test_a_live_sink_that_always_hangs_is_let_go(stages: SimpleNamespace, stuck: threading.Event) -> None:
+    made = []
+
+    def hanging() -> object:
+        made.append(stages.Sink(is_live=True, before=lambda result: stuck.wait(15)))
+        return made[-1]
+
+    pace = threading.Event()
+    source = stages.Source("a", 80, wait=lambda index: pace.wait(0.02))
+    bindings = [SinkBinding("view", hanging(), remake=hanging)]
+    settings = RunnerSettings(watchdog_s=0.15, drain_s=0.5)
+    report = Runner([source], stages.Detector(), stages.Tracker, bindings, settings).run()
+    assert len(made) == 3
+    assert report.status == "partial"
+    assert report.sources["a"].emitted == 80
+
+
+def test_a_source_that_always_hangs_is_given_up(stages: SimpleNamespace, stuck: threading.Event) -> None:
+    made = []
+
+    def hanging(name: str) -> object:
+        made.append(stages.Source(name, 9, wait=lambda index: stuck.wait(15)))
+        return made[-1]
+
+    pace = threading.Event()
+    other = stages.Source("b", 80, wait=lambda index: pace.wait(0.02))
+    settings = RunnerSettings(watchdog_s=0.15, drain_s=0.5)
+    report = Runner([hanging("a"), other], stages.Detector(), stages.Tracker, [], settings, remake_source=hanging).run()
+    assert len(made) == 3
+    assert "hangs" in report.sources["a"].error
+    assert report.sources["b"].emitted == 80
+
+
 @pytest.mark.parametrize("stage", ["detect", "track", "sink:s"])
 def test_any_other_stage_that_hangs_ends_the_run(stages: SimpleNamespace, stuck: threading.Event, stage: str) -> None:
     def hang(_: object) -> None:
