@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from pipeline.core.latency_cost import LatencyCost
+
 
 class SourceState(StrEnum):
     """What a source is doing."""
@@ -41,6 +43,8 @@ class SourceStatus:
         age_s: since the last result, None before the first.
         counters: what the source left out or went through (`reconnects`, `corrupt`, ...).
         error: why it ended, None otherwise.
+        latency_costs: what latency cost in the last half minute, for somebody who has every result as it is emitted
+            (`emission`) and for one who watches the first live output (`display`); those not known are left out.
     """
 
     source_id: str
@@ -57,6 +61,7 @@ class SourceStatus:
     age_s: float | None
     counters: Mapping[str, int]
     error: str | None
+    latency_costs: Mapping[str, LatencyCost] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

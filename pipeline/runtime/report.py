@@ -6,13 +6,31 @@ import importlib.metadata
 import platform
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.cores import usable_cores
+from pipeline.core.latency_cost import LatencyCost
 from pipeline.core.scene import Closing
 from pipeline.runtime.latency import Percentiles
+
+
+@dataclass(frozen=True, slots=True)
+class StreamingReport:
+    """What latency costs a source, without labels.
+
+    Attributes:
+        note: why there are no figures; empty where there are.
+        age_at_display: capture to the end of writing by the first live output; None where none wrote.
+        emission: for somebody who has every result as it is emitted.
+        display: for somebody who watches the first live output; None where none wrote.
+    """
+
+    note: str
+    age_at_display: Percentiles | None = None
+    emission: LatencyCost | None = None
+    display: LatencyCost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +44,7 @@ class SourceReport:
         counters: what the source itself left out or went through (`corrupt`, `reconnects`, ...).
         latency: capture to emission of the emitted frames.
         error: why the source ended, or None at a clean end.
+        streaming: what latency costs it; None where it never opened.
     """
 
     produced: int
@@ -34,6 +53,7 @@ class SourceReport:
     counters: Mapping[str, int]
     latency: Percentiles
     error: str | None
+    streaming: StreamingReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +106,11 @@ class RunReport:
     environment: Mapping[str, object] = field(default_factory=dict)
     analytics: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     overload: Mapping[str, object] = field(default_factory=dict)
+
+    def with_streaming(self, streaming: Mapping[str, StreamingReport]) -> RunReport:
+        """The report with what latency costs each source."""
+        sources = {name: replace(one, streaming=streaming.get(name)) for name, one in self.sources.items()}
+        return replace(self, sources=sources)
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionaries, floats rounded to 3 decimals."""

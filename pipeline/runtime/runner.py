@@ -21,6 +21,7 @@ from pipeline.runtime.channel import Channel, Policy
 from pipeline.runtime.compensate import Compensate, Compensation
 from pipeline.runtime.detect_stage import DetectStage, SourceEnd
 from pipeline.runtime.intake import IntakeWiring, SourceReader
+from pipeline.runtime.latency_account import LatencyAccount
 from pipeline.runtime.ledger import Ledger
 from pipeline.runtime.overload import Overload
 from pipeline.runtime.report import RunReport
@@ -54,6 +55,8 @@ class RunnerSettings:
         new_ids_after_s: a source that broke and came back after longer than this gets new ids.
         watchdog_s: a stage that takes longer for one piece of work hangs; 0 = nothing is watched.
         compensate: to when the tracks of live sources are moved.
+        latency_cost: estimate what latency costs live sources.
+        offline_ap50: AP50 of the detector on such footage, 0 to 1, to tell that cost in points; None = not known.
     """
 
     max_batch: int = 1
@@ -69,6 +72,8 @@ class RunnerSettings:
     new_ids_after_s: float = 1.0
     watchdog_s: float = 30.0
     compensate: Compensate = Compensate.OFF
+    latency_cost: bool = True
+    offline_ap50: float | None = None
 
 
 class Runner:
@@ -109,6 +114,9 @@ class Runner:
             raise UsageError(f"Runner: wanted sources with different ids, found {names}")
         self._clock = clock or MonotonicClock()
         self._compensation = Compensation(self._settings.compensate, self._clock)
+        self._latency_cost = LatencyAccount(
+            self._settings.offline_ap50, self._settings.compensate, is_on=self._settings.latency_cost
+        )
         self.ledger = Ledger()
         self.statistics = RunStatistics(names)
         self._infos: dict[str, StreamInfo] = {}
@@ -179,7 +187,14 @@ class Runner:
             channel = Channel(self._settings.record_sink_capacity, Policy.BLOCK)
         writing = self.statistics.stage(f"sink:{binding.name}")
         return SinkLine(
-            binding, channel, writing, self._stage_failed, self.stop, self._compensation, lambda name: self.infos[name]
+            binding,
+            channel,
+            writing,
+            self._stage_failed,
+            self.stop,
+            self._compensation,
+            lambda name: self.infos[name],
+            self._displayed if binding.sink.is_live else None,
         )
 
     # -- from outside -------------------------------------------------------------------------------------------------
@@ -308,7 +323,7 @@ class Runner:
         accounts = self.ledger.snapshot()
         now_ns = time.monotonic_ns()
         return tuple(
-            status_of(reader, accounts[name], self.statistics, now_ns)
+            status_of(reader, accounts[name], self.statistics, now_ns, self._latency_cost.costs(name))
             for name, reader in list(self._readers.items())
             if not reader.removed
         )
@@ -332,7 +347,7 @@ class Runner:
             first, closings = self._first_error, tuple(self._closings.values())
         of_sinks = [str(error) for error in self._lines.errors]
         all_errors = dict.fromkeys([*([str(first)] if first else []), *errors.values(), *of_sinks])
-        return self.statistics.report(
+        report = self.statistics.report(
             infos=self.infos,
             status=self._status(),
             accounts=self.ledger.snapshot(),
@@ -343,6 +358,7 @@ class Runner:
             closings=closings,
             overload=self.overload.report(),
         )
+        return report.with_streaming(self._latency_cost.report(self.infos))
 
     def _counters(self, reader: SourceReader) -> dict[str, int]:
         of_filter = self._filter.counters(reader.source.source_id) if self._filter is not None else {}
@@ -466,6 +482,7 @@ class Runner:
         with self._lock:
             self._infos[info.source_id] = info
         self._compensation.opened(info)
+        self._latency_cost.opened(info)
         for line in self._lines:
             line.announce(info)
 
@@ -473,6 +490,9 @@ class Runner:
         if self._settings.compensate is Compensate.DISPLAY:
             for line in self._lines:
                 line.see(frame)
+
+    def _displayed(self, result: FrameResult) -> None:
+        self._latency_cost.displayed(result, self._clock.now_ns())
 
     def _track_loop(self, worker: Worker) -> None:
         try:
@@ -494,6 +514,7 @@ class Runner:
 
     def _end_source(self, source_id: str) -> None:
         self._compensation.ended(source_id)
+        self._latency_cost.ended(source_id)
         self.overload.ended(source_id)
         closing = self._tracking.end(source_id)
         if closing is not None:
@@ -511,6 +532,7 @@ class Runner:
         self.statistics.emitted(result.frame.source_id, now_ns - result.frame.captured_ns)
         self.ledger.emitted(result.frame.source_id)
         self._compensation.note(result)
+        self._latency_cost.emitted(result)
         self.overload.emitted(result, now_ns - result.frame.captured_ns)
         for line in self._lines:
             line.hand(result)

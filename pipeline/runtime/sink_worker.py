@@ -67,6 +67,7 @@ class SinkLine:
         on_stop: called when the person watching asks for the end.
         compensation: which boxes the sink gets, and on which picture.
         info_of: what a source said of itself.
+        on_written: gets every result once it is written; None: nobody asks.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class SinkLine:
         on_stop: Callable[[], None],
         compensation: Compensation,
         info_of: Callable[[str], StreamInfo],
+        on_written: Callable[[FrameResult], None] | None = None,
     ) -> None:
         self.binding = binding
         self.worker = Worker(f"sink:{binding.name}", self._loop, on_error)
@@ -85,6 +87,7 @@ class SinkLine:
         self._writing = writing
         self._on_stop = on_stop
         self._compensation = compensation
+        self._on_written = on_written
         self._info_of = info_of
         self._announced: deque[StreamInfo] = deque()
         self._opened: set[str] = set()
@@ -200,6 +203,8 @@ class SinkLine:
         self._watched(lambda: sink.write(result))
         self._n_written += 1
         self._writing.add(time.monotonic_ns() - began_ns)
+        if self._on_written is not None:
+            self._on_written(result)
 
     def _watched(self, action: Callable[[], None]) -> None:
         try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pipeline.core.control import SourceState, SourceStatus
+from pipeline.core.latency_cost import LatencyCost
 from pipeline.runtime.intake import SourceReader
 from pipeline.runtime.ledger import SourceAccount
 from pipeline.runtime.statistics import RunStatistics
@@ -11,7 +14,13 @@ STALLED_S = 2.0
 """A live source that gave no frame for so long stands still, whatever it says of itself."""
 
 
-def status_of(reader: SourceReader, account: SourceAccount, statistics: RunStatistics, now_ns: int) -> SourceStatus:
+def status_of(
+    reader: SourceReader,
+    account: SourceAccount,
+    statistics: RunStatistics,
+    now_ns: int,
+    latency_costs: Mapping[str, LatencyCost],
+) -> SourceStatus:
     """The status of one source."""
     name = reader.source.source_id
     pace = statistics.pace(name, now_ns)
@@ -31,6 +40,7 @@ def status_of(reader: SourceReader, account: SourceAccount, statistics: RunStati
         pace.age_s,
         dict(reader.source.counters),
         str(reader.error) if reader.error else None,
+        latency_costs,
     )
 
 
