@@ -124,6 +124,7 @@ def _packed(source_id: str, picture: Picture | None) -> bytes:
         "width": picture.width_px,
         "height": picture.height_px,
         "age_ms": round((time.monotonic_ns() - picture.captured_ns) / 1e6, 1),
+        "boxes_ahead_ms": round(picture.boxes_ahead_ms, 1),
     }
     head = json.dumps(header).encode()
     return struct.pack(">I", len(head)) + head + picture.jpeg

@@ -54,6 +54,7 @@ class Picture:
         jpeg: the file.
         width_px, height_px: its size.
         captured_ns: of its frame.
+        boxes_ahead_ms: how far its tracks were moved ahead of the frame that they were found in; 0 = they are its own.
     """
 
     source_id: str
@@ -62,6 +63,7 @@ class Picture:
     width_px: int
     height_px: int
     captured_ns: int
+    boxes_ahead_ms: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
@@ -231,5 +233,6 @@ def _make(view: _View, quality: int, number: int, result: FrameResult) -> Pictur
         return view.picture
     image = view.annotator.draw(view.scaler.scale(result))
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    frame = result.frame
-    return Picture(frame.source_id, number, data.tobytes(), image.shape[1], image.shape[0], frame.captured_ns)
+    frame, found_ns, at_ns = result.frame, result.timeline.captured, result.boxes_at_ns
+    ahead_ms = 0.0 if at_ns is None or found_ns is None else (at_ns - found_ns) / 1e6
+    return Picture(frame.source_id, number, data.tobytes(), image.shape[1], image.shape[0], frame.captured_ns, ahead_ms)

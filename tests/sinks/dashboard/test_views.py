@@ -212,6 +212,7 @@ def test_a_newer_frame_is_a_new_picture_with_the_boxes_where_they_are_by_then(
     assert (board.newest("door") or (0, None))[1] is view, "made once for all sizes"
     after = wait(room.ask(size=LARGE, after=1))
     assert (after.number, after.captured_ns - before.captured_ns) == (2, 200_000_000)
+    assert (before.boxes_ahead_ms, after.boxes_ahead_ms) == (0, 200)
 
 
 def test_a_result_that_is_older_than_the_picture_waits_for_the_next_one(
