@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config.analytics import analyst_factory, analytics_config, check_alerts, check_sources
 from pipeline.config.cameras import addresses_of, wishes_of, with_camera_rules
 from pipeline.config.compensation import check_compensation, warn_of_no_effect
+from pipeline.config.overload import build_ladder, check_overload, overload_rules, scheduler_factory
 from pipeline.config.registry import SOURCES, TRACKERS, find, nearest
 from pipeline.config.schema import RunConfig, Section
 from pipeline.config.validate import refuse_address, validated
@@ -21,6 +22,7 @@ from pipeline.core.errors import ConfigError, UsageError
 from pipeline.core.frame import StreamInfo
 from pipeline.core.protocols import Clock, Detector, Source, SteeringSink, Tracker
 from pipeline.runtime.camera_filter import CameraFilter
+from pipeline.runtime.overload import OverloadPolicy
 from pipeline.runtime.runner import Runner, RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from pipeline.runtime.track_stage import TrackerFactory
@@ -35,6 +37,9 @@ ADDRESS_FIELDS = {"video_file": "path", "images": "path", "camera": "device", "n
 PLACEHOLDERS = {"video_file": "any.mp4", "images": "any", "camera": "0", "network": "rtsp://any/stream"}
 """Addresses that stand for any, to check a section before its sources are known."""
 LIVE_KINDS = ("camera", "network")
+LIVE_SINK_CAPACITY = 2
+FILLED_SINK_CAPACITY = 8
+"""Frames that are filled in come at once with the detected one before them: a live output must not drop them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ def _check_sections(config: RunConfig) -> None:
     tracker_config(config.tracker)
     analytics_config(config.analytics)
     detector_config(config.detector)
+    check_overload(config)
 
 
 # -- sources ----------------------------------------------------------------------------------------------------------
@@ -220,6 +226,12 @@ def tracker_factory(section: Section) -> TrackerFactory | None:
     return make
 
 
+def _build_used(config: RunConfig, clock: Clock) -> Detector:
+    """The detector of a run, or all those that it may change to."""
+    section, ladder = detector_section_for_tracking(config), config.runtime.overload.ladder
+    return build_ladder(section, ladder, clock) if ladder else build_detector(section)
+
+
 # -- the whole run ----------------------------------------------------------------------------------------------------
 
 
@@ -251,7 +263,10 @@ def build_run(
     factory = tracker_factory(config.tracker)
     late = config.runtime.realtime or any(address.kind in LIVE_KINDS for address in addresses_of(config))
     check_compensation(config, tracker_config(config.tracker)[0], has_late_sources=late or config.runtime.keep_open)
-    used = detector or build_detector(detector_section_for_tracking(config))
+    check_overload(config)
+    if detector is not None and config.runtime.overload.ladder:
+        raise UsageError("runtime.overload.ladder: wanted detectors made by the run, found one that was given to it")
+    used = detector or _build_used(config, clock)
     filtered = CameraFilter(used, {})
     steering: list[SinkBinding] = []
     try:
@@ -262,6 +277,7 @@ def build_run(
         check_alerts(config, used.class_names)
         sinks = build_sinks(config, outputs, used.class_names)
         warn_of_no_effect(config, [*sinks, *extra_sinks])
+        rules = overload_rules(config)
         settings = RunnerSettings(
             max_batch=config.runtime.batch,
             batch_wait_s=config.runtime.batch_wait_s,
@@ -273,6 +289,9 @@ def build_run(
             new_ids_after_s=config.runtime.new_ids_after_s,
             watchdog_s=config.runtime.watchdog_s,
             compensate=config.runtime.compensate,
+            live_sink_capacity=FILLED_SINK_CAPACITY if rules.policy is OverloadPolicy.EVERY_NTH else LIVE_SINK_CAPACITY,
+            overload=rules,
+            make_scheduler=scheduler_factory(config),
         )
         given = filtered if config.cameras else used
         control.analysts = analysts

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipeline.config.cameras import CameraSettings
+from pipeline.config.overload import OverloadSettings
 from pipeline.runtime.compensate import Compensate
 
 Section = dict[str, Any]
@@ -53,6 +54,12 @@ class RuntimeSettings(BaseModel):
         "result is handed to the outputs; display = to when an output writes it, and live pictures show the newest "
         "frame",
     )
+    scheduler: str = Field(
+        default="idle-free",
+        description="which frame of a live source is detected next: idle-free (the newest, at once), shrinking-tail, "
+        "planned, stride-2 (any number)",
+    )
+    overload: OverloadSettings = OverloadSettings()
 
     @field_validator("compensate", mode="before")
     @classmethod

@@ -92,8 +92,8 @@ class Batcher:
     def gather(self) -> list[Frame]:
         """The next batch of 1 to `max_batch` frames; empty where a source has ended, all have, or after `abort`.
 
-        Frames that are not to be detected (`passed`) stand in it at their place and do not count. Those of a live source
-        come without any that are, since they must not wait for them.
+        Frames that are not to be detected (`passed`) stand in it at their place and do not count. Those of a live
+        source come without any that are, since they must not wait for them.
         """
         batch: list[Frame] = []
         deadline = None

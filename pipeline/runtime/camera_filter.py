@@ -58,7 +58,7 @@ class CameraFilter:
     def __init__(self, detector: Detector, wishes: Mapping[str, CameraWishes]) -> None:
         self.wishes = wishes
         self.n_parallel = int(getattr(detector, "n_parallel", 1))
-        self._detector = detector
+        self.detector = detector
         self._lock = threading.Lock()
         self._last: dict[str, Detections] = {}
         self._still: Counter[str] = Counter()
@@ -66,7 +66,7 @@ class CameraFilter:
     @property
     def class_names(self) -> tuple[str, ...]:
         """Names by class_id."""
-        return self._detector.class_names
+        return self.detector.class_names
 
     def counters(self, source_id: str) -> Mapping[str, int]:
         """`still`: frames of a source that were not detected because nothing moved; {} without a gate."""
@@ -75,17 +75,17 @@ class CameraFilter:
 
     def warmup(self) -> None:
         """Pay the one-off costs."""
-        self._detector.warmup()
+        self.detector.warmup()
 
     def close(self) -> None:
         """Release everything. Idempotent."""
-        self._detector.close()
+        self.detector.close()
 
     def detect(self, frames: Sequence[Frame]) -> list[Detections]:
         """One Detections per frame, as its camera wants them."""
         with self._lock:
             moving = [frame for frame in frames if self._is_open(frame)]
-        detected = iter(self._detector.detect(moving) if moving else ())
+        detected = iter(self.detector.detect(moving) if moving else ())
         found = {id(frame): self._wanted(frame, next(detected)) for frame in moving}
         with self._lock:
             return [self._remembered(frame, found.get(id(frame))) for frame in frames]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 from pipeline.core.detections import Detections
 from pipeline.core.errors import UsageError
 from pipeline.core.frame import Frame
 from pipeline.core.protocols import Clock, Detector
+from pipeline.runtime.camera_filter import CameraFilter
+
+logger = logging.getLogger(__name__)
 
 TIMED = 2
 """Times that each rung detects the run's first frames: what is compiled is compiled, then the least time counts."""
@@ -62,12 +68,19 @@ class LadderDetector:
         with self._lock:
             if self._costs_ns is None and frames:
                 self._costs_ns = tuple(self._timed_ns(rung, frames) for rung in self._rungs)
+                self._tell()
         return self._rungs[self.rung].detect(frames)
 
     def close(self) -> None:
         """Release everything. Idempotent."""
         for rung in self._rungs:
             rung.close()
+
+    def _tell(self) -> None:
+        rungs = ", ".join(f"{name} ({cost:.2f})" for name, cost in zip(self.names, self.costs, strict=True))
+        resident_mb = _resident_mb()
+        memory = f"; the process holds {resident_mb:.0f} MB with all of them" if resident_mb else ""
+        logger.info("overload: rungs and what each takes relative to the first: %s%s", rungs, memory)
 
     def _timed_ns(self, rung: Detector, frames: Sequence[Frame]) -> int:
         taken = []
@@ -76,3 +89,18 @@ class LadderDetector:
             rung.detect(frames)
             taken.append(self._clock.now_ns() - began_ns)
         return max(min(taken), 1)
+
+
+def ladder_of(detector: Detector) -> LadderDetector | None:
+    """The ladder behind a run's detector, if it is one."""
+    inner = detector.detector if isinstance(detector, CameraFilter) else detector
+    return inner if isinstance(inner, LadderDetector) else None
+
+
+def _resident_mb() -> float:
+    """Memory of this process, MB; 0 where the system does not tell it."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6

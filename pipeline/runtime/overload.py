@@ -112,7 +112,9 @@ class Overload:
         self.rules = rules = rules or OverloadRules()
         if (ladder is not None) != (rules.policy in WITH_LADDER):
             found = "one" if ladder is not None else "none"
-            raise UsageError(f"overload {rules.policy}: wanted a ladder of detectors for a ladder policy, found {found}")
+            raise UsageError(
+                f"overload {rules.policy}: wanted a LadderDetector with a ladder policy only, found {found}"
+            )
         self._clock = clock or MonotonicClock()
         self._ladder = ladder
         self._make_scheduler = make_scheduler

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.control import QueueDepth, RunMeasures, SourceStatus
@@ -21,9 +21,10 @@ from pipeline.runtime.channel import Channel, Policy
 from pipeline.runtime.compensate import Compensate, Compensation
 from pipeline.runtime.detect_stage import DetectStage, SourceEnd
 from pipeline.runtime.intake import IntakeWiring, SourceReader
+from pipeline.runtime.ladder import ladder_of
 from pipeline.runtime.latency_account import LatencyAccount
 from pipeline.runtime.ledger import Ledger
-from pipeline.runtime.overload import Overload
+from pipeline.runtime.overload import Overload, OverloadRules
 from pipeline.runtime.report import RunReport
 from pipeline.runtime.sink_lines import MOST_HUNG, SinkLines
 from pipeline.runtime.sink_worker import Item, SinkBinding, SinkLine
@@ -32,6 +33,7 @@ from pipeline.runtime.status import status_of
 from pipeline.runtime.track_stage import AnalystFactory, TrackerFactory, TrackStage
 from pipeline.runtime.watchdog import Watchdog
 from pipeline.runtime.worker import Worker
+from pipeline.streaming.schedulers import Scheduler
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +57,8 @@ class RunnerSettings:
         new_ids_after_s: a source that broke and came back after longer than this gets new ids.
         watchdog_s: a stage that takes longer for one piece of work hangs; 0 = nothing is watched.
         compensate: to when the tracks of live sources are moved.
+        overload: what gives way when live frames come too fast; ladder policies need a LadderDetector.
+        make_scheduler: makes each live source's own scheduler; None: idle-free.
         latency_cost: estimate what latency costs live sources.
         offline_ap50: AP50 of the detector on such footage, 0 to 1, to tell that cost in points; None = not known.
     """
@@ -72,6 +76,8 @@ class RunnerSettings:
     new_ids_after_s: float = 1.0
     watchdog_s: float = 30.0
     compensate: Compensate = Compensate.OFF
+    overload: OverloadRules = field(default_factory=OverloadRules)
+    make_scheduler: Callable[[], Scheduler] | None = None
     latency_cost: bool = True
     offline_ap50: float | None = None
 
@@ -88,7 +94,6 @@ class Runner:
         clock: the one clock that all stamps are on.
         analyst_factory: makes each source's analytics from its StreamInfo, or None for a source without rules.
         remake_source: makes a source of the run again, by its id, where the old one hangs; None: it ends as failed.
-        overload: what gives way when live frames come too fast; None: frames, as ever. One per run.
 
     Raises:
         UsageError: no source, or two of one id.
@@ -104,7 +109,6 @@ class Runner:
         clock: Clock | None = None,
         analyst_factory: AnalystFactory | None = None,
         remake_source: Callable[[str], Source] | None = None,
-        overload: Overload | None = None,
     ) -> None:
         names = [source.source_id for source in sources]
         self._settings = settings or RunnerSettings()
@@ -129,7 +133,8 @@ class Runner:
         self._at_once = threading.Event()
         self._aborted = threading.Event()
         self._over = threading.Event()
-        self.overload = overload or Overload(clock=self._clock)
+        rules, make_scheduler = self._settings.overload, self._settings.make_scheduler
+        self.overload = Overload(rules, self._clock, make_scheduler=make_scheduler, ladder=ladder_of(detector))
         self._batcher = Batcher(self._settings.max_batch, self._settings.batch_wait_s, self.overload.choice)
         self._filter = detector if isinstance(detector, CameraFilter) else None
         self._detection = DetectStage(
@@ -356,9 +361,8 @@ class Runner:
             sinks=self._lines.reports(),
             errors=tuple(all_errors),
             closings=closings,
-            overload=self.overload.report(),
         )
-        return report.with_streaming(self._latency_cost.report(self.infos))
+        return replace(report, overload=self.overload.report()).with_streaming(self._latency_cost.report(self.infos))
 
     def _counters(self, reader: SourceReader) -> dict[str, int]:
         of_filter = self._filter.counters(reader.source.source_id) if self._filter is not None else {}

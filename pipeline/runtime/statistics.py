@@ -144,7 +144,6 @@ class RunStatistics:
         sinks: Mapping[str, SinkReport],
         errors: tuple[str, ...],
         closings: Sequence[Closing] = (),
-        overload: Mapping[str, object] | None = None,
     ) -> RunReport:
         """The report of the run so far."""
         now_ns = self._ended_ns or time.monotonic_ns()
@@ -184,7 +183,6 @@ class RunStatistics:
             errors=errors,
             environment=environment(),
             analytics={closing.source_id: counts_at_end(closing) for closing in closings},
-            overload=overload or {},
         )
 
 
