@@ -12,7 +12,7 @@ import torch
 
 from detector.backends import DetectorBackend
 from detector.detector import YoloDetector
-from detector.open_network import Wanted, open_network
+from detector.open_network import OpenedNetwork, Wanted, open_network
 from pipeline.benchmark.configuration import DETECTOR, DETECTOR_STAGES, Configuration
 from pipeline.benchmark.measured import Measured
 from pipeline.benchmark.shared_stages import first_frames
@@ -61,14 +61,18 @@ def open_observed(configuration: Configuration) -> tuple[YoloDetector, ObservedB
     observed = ObservedBackend(opened.backend)
     detector = YoloDetector(config, network=opened._replace(backend=cast(DetectorBackend, observed)))
     detector.warmup()
-    ran: dict[str, object] = {
+    return detector, observed, what_ran(opened, detector)
+
+
+def what_ran(opened: OpenedNetwork, detector: YoloDetector) -> dict[str, object]:
+    """What `auto` stood for: backend, precision, device, height and width of the largest input."""
+    return {
         # Each backend is a file of its name.
         "backend": type(opened.backend).__module__.rsplit(".", 1)[-1],
         "precision": opened.backend.precision,
         "device": str(opened.backend.device),
         "input_hw": detector.input_hw,
     }
-    return detector, observed, ran
 
 
 def prepare(configuration: Configuration) -> Measured:

@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.benchmark.configuration import Job
 from pipeline.benchmark.measured import Measured
@@ -22,11 +24,28 @@ def run_job(job: Job) -> Measured:
     Raises:
         BackendError: it cannot be done here; the reason.
     """
+    found = answer_of("pipeline.benchmark.worker", {"job": job.to_json()})
+    if "reason" in found:
+        raise BackendError(found["reason"])
+    return Measured.from_json(found["measured"])
+
+
+def answer_of(module: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a module in a fresh process and wait for its answer.
+
+    Args:
+        module: gets the request as JSON on its standard input, and writes its answer as JSON to the file that stands
+            there under `answer`; runtimes write to standard output as they please.
+        request: plain values.
+
+    Raises:
+        BackendError: it ended without an answer; how.
+    """
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         done = subprocess.run(
-            [sys.executable, "-m", "pipeline.benchmark.worker"],
-            input=json.dumps({"job": job.to_json(), "answer": str(answer)}),
+            [sys.executable, "-m", module],
+            input=json.dumps({**request, "answer": str(answer)}),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -35,10 +54,8 @@ def run_job(job: Job) -> Measured:
         )
         if not answer.is_file():
             raise BackendError(_crash(done.returncode, done.stderr))
-        found = json.loads(answer.read_text(encoding="utf-8"))
-    if "reason" in found:
-        raise BackendError(found["reason"])
-    return Measured.from_json(found["measured"])
+        found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+    return found
 
 
 def _crash(code: int, stderr: str) -> str:

@@ -30,6 +30,7 @@ VERBS = {
     "export": "write a model for another runtime",
     "zones": "draw lines and zones on a picture of a source, show and check them",
     "bench": "measure stages and the whole pipeline",
+    "tune": "choose model, size, backend, scheduler and compensation for a clip and this machine",
     "models": "the models: size, cost, published accuracy, licence, whether they are on disk",
     "check": "check a configuration without running it, and print it in full",
     "doctor": "versions, devices, codecs and extras of this machine",
@@ -39,7 +40,6 @@ VERBS = {
 LATER_VERBS = {
     "track-eval": "HOTA, MOTA and IDF1 of recorded tracks",
     "stream-eval": "streaming average precision",
-    "tune": "choose model, size and scheduler for this machine",
 }
 """Verbs whose names are taken and that are not built yet; they say so instead of pretending."""
 

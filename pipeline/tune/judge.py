@@ -1,0 +1,214 @@
+"""What configurations are judged by: labels, or where there are none, what the most trusted of them says offline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core.arrays import BoolArray, IntArray
+from pipeline.core.detections import Detections
+from pipeline.core.errors import DatasetError, UsageError
+from pipeline.stream_eval.classes import plain_name
+from pipeline.stream_eval.frame_rate import rate_text, rates_agree
+from pipeline.stream_eval.read_truth import read_truth
+from pipeline.streaming.boxes import Boxes
+from pipeline.streaming.score import average_precision
+from pipeline.streaming.stream import Stream
+from pipeline.streaming.truth import Truth
+from pipeline.tune.clip import Clip
+from pipeline.tune.found import Found
+from pipeline.tune.space import Network
+from pipeline.tune.tracked import track_every_frame
+from tracker.interpolation import fill_gaps
+
+LONGEST_GAP_S = 1.0
+"""A track that is missing for no longer than this is filled in: the tracker's own patience."""
+SHORTEST_TRACK_S = 0.3
+"""What was seen for less than this is taken for a mistake."""
+_TRUSTED_PRECISIONS = ("fp32", "auto", "fp16", "bf16", "int8")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judge:
+    """The truth, and where it comes from.
+
+    Attributes:
+        truth: of the classes that count.
+        words: what it is, for people.
+    """
+
+    truth: Truth
+    words: str
+
+
+def common_classes(lists: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Names that stand in every list, as the first one writes them.
+
+    Args:
+        lists: class names by what they are of; at least one.
+
+    Raises:
+        UsageError: no class in common.
+    """
+    known = [{plain_name(name) for name in names} for names in lists.values()]
+    first = next(iter(lists.values()))
+    common = tuple(name for name in first if all(plain_name(name) in names for names in known))
+    if not common:
+        told = "; ".join(
+            f"{what}: {', '.join(names[:6])}{' …' if len(names) > 6 else ''}" for what, names in lists.items()
+        )
+        raise UsageError(f"tune: wanted models and labels with a class in common, found none ({told})")
+    return common
+
+
+def numbers_in(names: Sequence[str], common: Sequence[str]) -> IntArray:
+    """For each of `names` its place in `common`, or -1; int64 (n,)."""
+    place = {plain_name(name): number for number, name in enumerate(common)}
+    return np.array([place.get(plain_name(name), -1) for name in names], np.int64)
+
+
+def with_classes(found: Found, common: Sequence[str]) -> tuple[Detections, ...]:
+    """The detections of these classes, numbered by their places in `common`."""
+    number = numbers_in(found.class_names, common)
+    frames = []
+    for one in found.frames:
+        class_id = number[one.class_id]
+        kept = class_id >= 0
+        frames.append(Detections(one.xyxy[kept], one.confidence[kept], class_id[kept]))
+    return tuple(frames)
+
+
+def read_labels(path: Path, clip: Clip) -> Truth:
+    """The labels of the clip's stretch.
+
+    Args:
+        path: a COCO file of video, or a MOT folder; of several sequences the one that is called as the clip is.
+        clip: the recording.
+
+    Raises:
+        DatasetError: no labels there, or labels of another recording.
+    """
+    rate = Fraction(clip.fps)
+    sequences = read_truth(path, rate if clip.asked_fps else None)
+    called = [one for one in sequences if one.name in (clip.name, Path(clip.name).stem)]
+    if len(sequences) > 1 and len(called) != 1:
+        there = ", ".join(one.name for one in sequences[:6])
+        raise DatasetError(f"{path}: wanted labels of {clip.name}, found several sequences ({there}); name one of them")
+    truth = (called or sequences)[0].truth
+    stream = truth.stream
+    if not rates_agree(stream.fps, rate):
+        raise DatasetError(
+            f"{path}: wanted labels at {rate_text(rate)} as {clip.name} has, found {rate_text(stream.fps)}"
+        )
+    if stream.n_frames < clip.n_frames or (clip.is_whole and stream.n_frames != clip.n_frames):
+        raise DatasetError(
+            f"{path}: wanted labels of {clip.n_frames} frames as {clip.name} has, found {stream.n_frames}"
+        )
+    if (stream.width_px, stream.height_px) != (clip.width_px, clip.height_px):
+        raise DatasetError(
+            f"{path}: wanted labels of {clip.width_px}x{clip.height_px} px as {clip.name} has, "
+            f"found {stream.width_px}x{stream.height_px}"
+        )
+    n = clip.n_frames
+    return Truth(clip.stream, truth.boxes[:n], truth.crowd[:n], truth.area[:n], truth.class_names)
+
+
+def labelled_judge(truth: Truth, common: Sequence[str], path: Path) -> Judge:
+    """The labels of the classes that count."""
+    number = numbers_in(truth.class_names, common)
+    kept = [number[boxes.class_id] >= 0 for boxes in truth.boxes]
+    boxes = tuple(_renumbered(one, rows, number) for one, rows in zip(truth.boxes, kept, strict=True))
+    crowd = tuple(one[rows] for one, rows in zip(truth.crowd, kept, strict=True))
+    area = tuple(one[rows] for one, rows in zip(truth.area, kept, strict=True))
+    return Judge(Truth(truth.stream, boxes, crowd, area, tuple(common)), f"labels of {path}")
+
+
+def pseudo_judge(frames: Mapping[Network, Sequence[Detections]], stream: Stream, common: Sequence[str]) -> Judge:
+    """What the most trusted network finds with all the time in the world: tracked, gaps filled, short tracks left out.
+
+    Each network says so of the clip, and is judged by what all the others say; the one that they confirm most is
+    trusted (mean AP). Of a network in several precisions the most exact one takes part. With one network there is no
+    choice.
+
+    Args:
+        frames: detections by network, of the classes that count.
+        stream: the clip.
+        common: names of the classes.
+
+    Raises:
+        UsageError: nothing was found in the clip.
+    """
+    every = {network: _pseudo(frames[network], stream, common) for network in _most_exact(frames)}
+    every = {network: truth for network, truth in every.items() if any(len(boxes) for boxes in truth.boxes)}
+    if not every:
+        raise UsageError(
+            f"{stream.name}: wanted objects to tune on ({', '.join(common)}), found none; "
+            "take another clip, or other weights"
+        )
+    trusted = max(every, key=lambda network: _confirmed(network, frames, every))
+    size = f" at {trusted.img_size} px" if trusted.img_size else ""
+    words = (
+        f"no labels: what {Path(trusted.weights).name}{size} finds and tracks offline, gaps filled; "
+        "figures favour that model"
+    )
+    return Judge(every[trusted], words)
+
+
+def _most_exact(frames: Mapping[Network, object]) -> list[Network]:
+    best: dict[tuple[str, int | None], Network] = {}
+    for network in sorted(frames, key=lambda one: _TRUSTED_PRECISIONS.index(one.precision)):
+        best.setdefault((network.weights, network.img_size), network)
+    return list(best.values())
+
+
+def _confirmed(
+    network: Network, frames: Mapping[Network, Sequence[Detections]], every: Mapping[Network, Truth]
+) -> float:
+    others = [truth for other, truth in every.items() if other != network]
+    if not others:
+        return 0.0
+    boxes = dict(enumerate(track_every_frame(frames[network], others[0].stream)))
+    return float(np.mean([average_precision([truth], [boxes]).ap or 0.0 for truth in others]))
+
+
+def _pseudo(frames: Sequence[Detections], stream: Stream, common: Sequence[str]) -> Truth:
+    boxes = track_every_frame(frames, stream)
+    frame = np.repeat(np.arange(len(boxes)), [len(one) for one in boxes])
+    track_id = np.concatenate([one.track_id for one in boxes])
+    class_of = dict(zip(track_id.tolist(), np.concatenate([one.class_id for one in boxes]).tolist(), strict=True))
+    rows = np.column_stack(
+        [frame, track_id, np.concatenate([one.ltwh for one in boxes]), np.concatenate([one.score for one in boxes])]
+    )
+    rows = rows[_long_enough(track_id, max(round(SHORTEST_TRACK_S * float(stream.fps)), 2))]
+    filled = fill_gaps(rows, max_missing=max(round(LONGEST_GAP_S * float(stream.fps)), 1), min_rows=1)
+    ends = np.searchsorted(filled[:, 0], np.arange(stream.n_frames + 1))
+    true_boxes = tuple(_true_boxes(filled[begin:end], class_of) for begin, end in pairwise(ends.tolist()))
+    return Truth(
+        stream,
+        true_boxes,
+        tuple(np.zeros(len(one), np.bool_) for one in true_boxes),
+        tuple(one.ltwh[:, 2] * one.ltwh[:, 3] for one in true_boxes),
+        tuple(common),
+    )
+
+
+def _long_enough(track_id: IntArray, least: int) -> BoolArray:
+    _, inverse, count = np.unique(track_id, return_inverse=True, return_counts=True)
+    long_enough: BoolArray = count[inverse] >= least
+    return long_enough
+
+
+def _true_boxes(rows: np.ndarray, class_of: Mapping[int, int]) -> Boxes:
+    track_id = rows[:, 1].astype(np.int64)
+    class_id = np.array([class_of[one] for one in track_id.tolist()], np.int64)
+    return Boxes(np.ascontiguousarray(rows[:, 2:6]), np.ones(len(rows)), class_id, track_id)
+
+
+def _renumbered(boxes: Boxes, rows: BoolArray, number: IntArray) -> Boxes:
+    kept = boxes.select(rows)
+    return Boxes(kept.ltwh, kept.score, number[kept.class_id], kept.track_id)

@@ -1,0 +1,189 @@
+"""Measures every configuration on the clip: how long it takes here, and what it finds. Goes on where it was ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline.benchmark.configuration import Configuration, labels
+from pipeline.core.errors import BackendError, ConfigError
+from pipeline.tune.clip import Clip
+from pipeline.tune.found import Found
+from pipeline.tune.pace import Pace
+from pipeline.tune.space import Network
+from pipeline.tune.store import Store
+from pipeline.tune.timing import Timing
+from pipeline.tune.worker import Job, run_job
+
+FORMAT = 1
+"""Of what is kept; a change in how it is measured counts it up."""
+TOO_SLOW = 1.5
+"""A backend that takes so many times as long as the fastest for the same network is not measured at other sizes."""
+
+Say = Callable[[str], None]
+Do = Callable[[Job], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """What is known of the configurations.
+
+    Attributes:
+        timings: of each configuration that runs here and whose boxes are known.
+        found: boxes by network.
+        left_out: why a configuration was not measured.
+        labels: short names of all configurations.
+    """
+
+    timings: Mapping[Configuration, Timing]
+    found: Mapping[Network, Found]
+    left_out: Mapping[Configuration, str]
+    labels: Mapping[Configuration, str]
+
+
+@dataclass(slots=True)
+class Measuring:
+    """One pass over all configurations.
+
+    Attributes:
+        groups: configurations, those of one network together.
+        clip: what is measured on.
+        store: keeps what was measured.
+        machine: what figures depend on besides: hardware and versions.
+        digests: SHA-256 by weights.
+        keeps_slow: measure a backend at every size, however slow it is.
+        measure_s: begin nothing that would not be done after so many seconds.
+        say: told what goes on.
+        do: does one job.
+        clock_s: seconds that pass.
+    """
+
+    groups: Sequence[tuple[Configuration, ...]]
+    clip: Clip
+    store: Store
+    machine: Mapping[str, Any]
+    digests: Mapping[str, str]
+    keeps_slow: bool
+    measure_s: float
+    say: Say
+    do: Do = run_job
+    clock_s: Callable[[], float] = time.monotonic
+    _timings: dict[Configuration, Timing] = field(default_factory=dict)
+    _found: dict[Network, Found] = field(default_factory=dict)
+    _left_out: dict[Configuration, str] = field(default_factory=dict)
+    _hopeless: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    _labels: dict[Configuration, str] = field(default_factory=dict)
+    _pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        every = [one for group in self.groups for one in group]
+        self._labels = labels(every)
+        self._pace = Pace(self.measure_s, len(every), len(self.groups), self.clock_s)
+
+    def measure(self) -> Measurements:
+        """Do it. Ctrl-C goes through; what was measured before it is kept.
+
+        Raises:
+            OSError: what was measured cannot be kept.
+        """
+        for group in self.groups:
+            self._group(group)
+        known = {one: timing for one, timing in self._timings.items() if Network.of(one) in self._found}
+        return Measurements(known, self._found, self._left_out, self._labels)
+
+    def _group(self, group: Sequence[Configuration]) -> None:
+        """Time each backend of one network, and let the fastest find the boxes."""
+        for one in group:
+            self._time(one)
+        timed = {one: self._timings[one] for one in group if one in self._timings}
+        if not timed:
+            self._pace.skip_find()
+            return
+        fastest = min(timed, key=lambda one: timed[one].median_s)
+        if not self.keeps_slow:
+            self._give_up_slow(timed, fastest)
+        self._find(fastest, timed)
+
+    def _time(self, one: Configuration) -> None:
+        reason = self._hopeless.get(_family(one))
+        facts = self._facts("time", one)
+        kept = self.store.get(facts) if reason is None else None
+        if kept is not None:
+            self._timings[one] = Timing.from_json(kept)
+        elif reason is None and not self._pace.has_time_to_time():
+            reason = "no time left"
+        if reason is not None or kept is not None:
+            self._pace.skip_time()
+            if reason is not None:
+                self._left_out[one] = reason
+            return
+        self.say(f"{self._pace.place()} timing {self._labels[one]}{self._pace.left()}")
+        try:
+            with self._pace.timing():
+                result = self.do(Job("time", one, self.clip))
+        except (BackendError, ConfigError) as error:
+            self._leave_out(one, error)
+            return
+        self.store.put(facts, result)
+        self._timings[one] = Timing.from_json(result)
+
+    def _find(self, one: Configuration, timed: Mapping[Configuration, Timing]) -> None:
+        network = Network.of(one)
+        facts = self._facts("find", one)
+        place = self.store.beside(facts, ".npz")
+        if self.store.get(facts) is not None and (kept := _loaded(place)) is not None:
+            self._found[network] = kept
+            self._pace.skip_find()
+            return
+        estimate_s = timed[one].median_s * self.clip.n_frames
+        if not self._pace.has_time_to_find(estimate_s):
+            self._left_out |= dict.fromkeys(timed, f"no time left to look at {self.clip.n_frames} frames")
+            self._pace.skip_find()
+            return
+        left = self._pace.left(estimate_s)
+        self.say(f"{self._pace.place()} boxes of {self.clip.n_frames} frames, {self._labels[one]}{left}")
+        try:
+            with self._pace.finding(estimate_s):
+                self.do(Job("find", one, self.clip, str(place)))
+        except (BackendError, ConfigError) as error:
+            self._left_out |= dict.fromkeys(timed, str(error))
+            return
+        self.store.put(facts, {"found_by": self._labels[one]})
+        self._found[network] = Found.load(place)
+
+    def _leave_out(self, one: Configuration, error: Exception) -> None:
+        self._left_out[one] = str(error)
+        self.say(f"left out: {self._labels[one]}: {error}")
+        if isinstance(error, BackendError):
+            self._hopeless[_family(one)] = str(error)
+
+    def _give_up_slow(self, timed: Mapping[Configuration, Timing], fastest: Configuration) -> None:
+        for one, timing in timed.items():
+            times = timing.median_s / timed[fastest].median_s
+            if times >= TOO_SLOW and _family(one) not in self._hopeless:
+                at = f" at {one.img_size} px" if one.img_size else ""
+                self._hopeless[_family(one)] = f"{times:.1f} times as slow as {fastest.backend}{at}"
+
+    def _facts(self, kind: str, one: Configuration) -> dict[str, Any]:
+        """All that a measurement depends on."""
+        how = asdict(one) | {"weights": self.digests[one.weights]}
+        clip: dict[str, Any] = {"digest": self.clip.digest, "fps": self.clip.fps}
+        if kind == "find":
+            # Which backend looked does not matter.
+            del how["backend"]
+            clip["n_frames"] = self.clip.n_frames
+        return {"format": FORMAT, "kind": kind, "configuration": how, "clip": clip, "machine": dict(self.machine)}
+
+
+def _family(one: Configuration) -> tuple[str, str, str]:
+    """What a configuration shares with itself at other sizes."""
+    return one.weights, one.backend, one.precision
+
+
+def _loaded(place: Any) -> Found | None:
+    try:
+        return Found.load(place)
+    except (OSError, ValueError, KeyError):
+        return None
