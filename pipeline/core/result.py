@@ -54,17 +54,12 @@ class FrameResult:
         They are moved forward by up to `HORIZON_S`, and `boxes_at_ns` says to when. Frame, detections, events and scene
         stay. Itself where nothing is known of the tracks' motion.
         """
-        if self.motion is None:
-            return self
-        captured_ns, held_ns = self.frame.captured_ns, self.boxes_at_ns
+        captured_ns = self.frame.captured_ns
         at_ns = min(max(at_ns, captured_ns), captured_ns + round(HORIZON_S * 1e9))
-        ahead_s = (at_ns - (captured_ns if held_ns is None else held_ns)) / 1e9
-        tracks = replace(self.tracks, xyxy=self.motion.moved(self.tracks.xyxy, ahead_s))
-        motion = replace(self.motion, std_px=self.motion.std_after(ahead_s))
-        return replace(self, tracks=tracks, motion=motion, boxes_at_ns=at_ns)
+        return self._moved((at_ns - captured_ns) / 1e9, at_ns)
 
     def on_frame(self, frame: Frame) -> FrameResult:
-        """What is known of a later frame of the same source: that frame, with the tracks moved to its capture.
+        """What is known of a later frame of the same source: that frame, with the tracks moved on to it.
 
         Events are left out, for they belong to their own frame. Tracks are too where they say nothing about the frame:
         its size is another one, the source broke in between, or it is newer by `STALE_S`.
@@ -74,4 +69,20 @@ class FrameResult:
         if is_other or frame.captured_ns - before.captured_ns >= STALE_S * 1e9:
             nothing, none = Tracks.empty(), Detections.empty()
             return replace(self, frame=frame, events=(), tracks=nothing, detections=none, motion=None, boxes_at_ns=None)
-        return replace(self.moved_to(frame.captured_ns), frame=frame, events=())
+        gap_ns = frame.captured_ns - before.captured_ns
+        ahead_s = gap_ns / 1e9
+        if before.pts_s is not None and frame.pts_s is not None and frame.pts_s > before.pts_s:
+            # The time that the tracker counts in; that of the capture has the network's jitter in it.
+            ahead_s = frame.pts_s - before.pts_s
+        at_ns = before.captured_ns + min(gap_ns, round(HORIZON_S * 1e9))
+        return replace(self._moved(min(ahead_s, HORIZON_S), at_ns), frame=frame, events=())
+
+    def _moved(self, ahead_s: float, at_ns: int) -> FrameResult:
+        """With the tracks so many seconds ahead of their frame."""
+        if self.motion is None:
+            return self
+        held_s = 0.0 if self.boxes_at_ns is None else (self.boxes_at_ns - self.frame.captured_ns) / 1e9
+        step_s = ahead_s - held_s
+        tracks = replace(self.tracks, xyxy=self.motion.moved(self.tracks.xyxy, step_s))
+        motion = replace(self.motion, std_px=self.motion.std_after(step_s))
+        return replace(self, tracks=tracks, motion=motion, boxes_at_ns=at_ns)

@@ -22,9 +22,10 @@ T0 = 7_000 * MS
 EVENT = Event("0" * 16, EventKind.CROSSING, "door", "cam", 0.0, 0.0, T0, 5)
 
 
-def frame(captured_ns: int = T0, index: int = 5, hw: tuple[int, int] = (48, 64), n_breaks: int = 0) -> Frame:
-    image = np.zeros((*hw, 3), np.uint8)
-    return Frame("cam", index, image, index / 25, captured_ns, CaptureClock.RECEIVE, n_breaks)
+def frame(
+    captured_ns: int = T0, index: int = 5, hw: tuple[int, int] = (48, 64), n_breaks: int = 0, pts_s: float | None = None
+) -> Frame:
+    return Frame("cam", index, np.zeros((*hw, 3), np.uint8), pts_s, captured_ns, CaptureClock.RECEIVE, n_breaks)
 
 
 def result(velocity: tuple[float, ...] = (100, 0, 100, 0), *, motion: bool = True) -> FrameResult:
@@ -90,6 +91,21 @@ def test_a_later_frame_gets_the_tracks_at_its_own_capture_and_no_events() -> Non
     assert view.frame is later
     assert view.tracks.xyxy.tolist() == [[30, 10, 50, 40]]
     assert (view.boxes_at_ns, view.events) == (T0 + 200 * MS, ())
+
+
+@pytest.mark.parametrize(
+    ("pts_s", "later_pts_s", "left"),
+    [(1.0, 1.15, 25), (None, 1.15, 30), (1.0, None, 30), (9.0, 1.0, 30), (1.0, 3.0, 110)],
+    ids=["media time", "none before", "none now", "runs back", "to the horizon"],
+)
+def test_a_later_frame_is_as_late_as_the_source_says(
+    pts_s: float | None, later_pts_s: float | None, left: float
+) -> None:
+    """It came 200 ms later, but 50 ms of that are the network's."""
+    before = replace(result(), frame=frame(pts_s=pts_s))
+    view = before.on_frame(frame(T0 + 200 * MS, pts_s=later_pts_s))
+    assert view.tracks.xyxy[0, 0] == pytest.approx(left)
+    assert view.boxes_at_ns == T0 + 200 * MS
 
 
 def test_beyond_the_horizon_boxes_wait_where_they_are() -> None:
