@@ -23,6 +23,7 @@ VERBS = {
     "run": "detect and track in files, cameras and streams; write video, tracks and a report",
     "annotate": "tracks of every video of a folder; goes on where it was interrupted",
     "val": "average precision of a detector on a labelled data set",
+    "stream-eval": "streaming accuracy (sAP): what latency costs, on labelled video",
     "train": "train or fine-tune a detector",
     "dataset": "make, check, convert, split and plot data sets",
     "events": "list and export what happened",
@@ -35,11 +36,11 @@ VERBS = {
     "check": "check a configuration without running it, and print it in full",
     "doctor": "versions, devices, codecs and extras of this machine",
 }
-"""Verbs that work; each is the module of that name beside this one, with `add_arguments(parser)` and `run(args)`."""
+"""Verbs that work; each is the module of that name beside this one (`_` for `-`), with `add_arguments(parser)` and
+`run(args)`."""
 
 LATER_VERBS = {
     "track-eval": "HOTA, MOTA and IDF1 of recorded tracks",
-    "stream-eval": "streaming average precision",
 }
 """Verbs whose names are taken and that are not built yet; they say so instead of pretending."""
 
@@ -104,7 +105,7 @@ def _dispatch(arguments: list[str]) -> int:
         from pipeline.config.registry import nearest
 
         raise UsageError(f"wanted a verb ({', '.join(VERBS)}), found {first!r}{nearest(first, VERBS)}")
-    verb = importlib.import_module(f"pipeline.cli.{first}")
+    verb = importlib.import_module(f"pipeline.cli.{first.replace('-', '_')}")
     parser = _Parser(prog=f"tracklight {first}", description=VERBS[first].capitalize() + ".", allow_abbrev=False)
     logs.add_arguments(parser)
     verb.add_arguments(parser)

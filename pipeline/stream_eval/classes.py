@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pipeline.core.arrays import BoolArray, IntArray
+from pipeline.core.detections import Detections
 from pipeline.core.errors import UsageError
 from pipeline.streaming.boxes import Boxes
 
@@ -42,14 +44,21 @@ class ClassMap:
                 f"wanted boxes of a class that the truth has ({_some(of_truth)}), found {_some(of_detector) or 'none'}"
             )
 
-    def __call__(self, boxes: Boxes) -> Boxes:
+    def known(self, class_id: IntArray) -> BoolArray:
+        """Which boxes are of classes that the truth has, bool (n,); the others are counted as left out."""
+        known: BoolArray = self._number[class_id] >= 0
+        self.left_out.update(self._names[number] for number in class_id[~known].tolist())
+        return known
+
+    def boxes(self, boxes: Boxes) -> Boxes:
         """The boxes of classes that the truth has, with the truth's numbers."""
-        number = self._number[boxes.class_id]
-        known = number >= 0
-        if not known.all():
-            self.left_out.update(self._names[class_id] for class_id in boxes.class_id[~known].tolist())
-        kept = boxes.select(known)
-        return Boxes(kept.ltwh, kept.score, number[known], kept.track_id)
+        kept = boxes.select(self.known(boxes.class_id))
+        return Boxes(kept.ltwh, kept.score, self._number[kept.class_id], kept.track_id)
+
+    def detections(self, detections: Detections) -> Detections:
+        """The same for a detector's boxes."""
+        kept = detections.select(self.known(detections.class_id))
+        return Detections(kept.xyxy, kept.confidence, self._number[kept.class_id])
 
 
 def plain_name(name: str) -> str:

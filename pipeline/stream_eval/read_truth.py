@@ -34,7 +34,7 @@ def read_truth(path: Path, fps: Fraction | None = None, names: Sequence[str] = (
             raise DatasetError(
                 f"{path}: wanted ground truth (a COCO .json of video, or a MOT folder with gt/gt.txt), found none"
             )
-        found = [read_mot_truth(one, fps) for one in folders if not names or one.name in names]
+        found = [read_mot_truth(one, fps) for one in folders]
     missing = [name for name in names if name not in {one.name for one in found}]
     if missing:
         there = ", ".join(one.name for one in found[:8]) or "none of these names"

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.arrays import IntArray
 from pipeline.core.errors import DatasetError
 from pipeline.streaming.boxes import Boxes
 from pipeline.streaming.outputs import Output
@@ -44,21 +43,15 @@ class Recorded:
     """A run of one source, on the stream's clock.
 
     Attributes:
-        source_id: the source.
         outputs: by rising instants; classes are numbers into `class_names`.
         class_names: every class that occurs in the file, by class_id of the outputs.
         tracked: the objects have track ids.
-        latency_ns: int64 (n,), from capture to emission.
-        n_dropped: frames of the stream that have no line.
         worst_off_ns: the largest distance of a capture from the instant at which the stream's frame arrives.
     """
 
-    source_id: str
     outputs: tuple[Output, ...]
     class_names: tuple[str, ...]
     tracked: bool
-    latency_ns: IntArray
-    n_dropped: int
     worst_off_ns: int
 
 
@@ -80,14 +73,13 @@ def read_results(path: Path) -> dict[str, list[Line]]:
     return by_source
 
 
-def recorded(source_id: str, lines: Sequence[Line], stream: Stream) -> Recorded:
+def recorded(lines: Sequence[Line], stream: Stream) -> Recorded:
     """One source's lines as outputs on the stream's clock.
 
     The stream's time zero is the instant at which its frame 0 was captured; where that frame was dropped, it is as many
     frame intervals before the first line's capture as its number says.
 
     Args:
-        source_id: the source.
         lines: in the order of the file.
         stream: of the ground truth.
 
@@ -101,13 +93,12 @@ def recorded(source_id: str, lines: Sequence[Line], stream: Stream) -> Recorded:
     names = sorted({str(one["class"]) for line in lines for one in line.objects})
     number = {name: class_id for class_id, name in enumerate(names)}
     ids = [one["track_id"] for line in lines for one in line.objects]
+    # A capture may lie a little before its frame's place in the stream; an output then counts from that place on.
+    at_ns = [max(line.emitted_ns - t0_ns, stream.arrival_ns(line.frame)) for line in lines]
     return Recorded(
-        source_id=source_id,
-        outputs=tuple(Output(line.emitted_ns - t0_ns, line.frame, _boxes(line, number)) for line in lines),
+        outputs=tuple(Output(at, line.frame, _boxes(line, number)) for at, line in zip(at_ns, lines, strict=True)),
         class_names=tuple(names),
         tracked=None not in ids,
-        latency_ns=np.array([line.emitted_ns - line.captured_ns for line in lines], np.int64),
-        n_dropped=stream.n_frames - len(lines),
         worst_off_ns=max(map(abs, off)),
     )
 
@@ -130,8 +121,9 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, Line]]:
             hint = "; the run was told to write no times (timing: false)" if "captured_ns" in missing else ""
             raise DatasetError(f"{where}: wanted a frame of a run; missing: {', '.join(missing)}{hint}")
         try:
-            times = (int(record[key]) for key in ("frame", "captured_ns", "emitted_ns", "dropped_before"))
-            yield str(record["source"]), Line(where, *times, _checked_objects(record["objects"]))
+            frame, captured_ns, emitted_ns, dropped = (int(record[key]) for key in _KEYS[1:5])
+            objects = _checked_objects(record["objects"])
+            yield str(record["source"]), Line(where, frame, captured_ns, emitted_ns, dropped, objects)
         except (TypeError, ValueError, KeyError) as error:
             raise DatasetError(f"{where}: wanted a frame as `run -o out.jsonl` writes it, found: {error}") from error
 
@@ -149,7 +141,7 @@ def _check_order(lines: Sequence[Line], stream: Stream) -> None:
     for line in lines:
         if not 0 <= line.frame < stream.n_frames:
             raise DatasetError(
-                f"{line.where}: wanted frames 0 to {stream.n_frames - 1} as in {stream.name}, found frame {line.frame}; "
+                f"{line.where}: wanted frames 0 to {stream.n_frames - 1} as in {stream.name}, found {line.frame}; "
                 "is it another recording?"
             )
         if line.emitted_ns < line.captured_ns:
@@ -204,3 +196,20 @@ def _boxes(line: Line, number: dict[str, int]) -> Boxes:
         class_id=np.array([number[str(one["class"])] for one in line.objects], np.int64),
         track_id=np.array([-1 if one["track_id"] is None else one["track_id"] for one in line.objects], np.int64),
     )
+
+
+def pair_with(names: Sequence[str], by_source: dict[str, list[Line]], path: Path) -> list[list[Line]]:
+    """The lines of each sequence of the truth: of the source of its name, or of the only source for the only sequence.
+
+    Raises:
+        DatasetError: a sequence without lines, or several sources for one sequence.
+    """
+    if len(names) == 1 and len(by_source) == 1:
+        return list(by_source.values())
+    missing = [name for name in names if name not in by_source]
+    if missing:
+        raise DatasetError(
+            f"{path}: wanted results of {missing[0]}, found sources {', '.join(by_source)}; name the sources as the "
+            "truth's sequences are named, or score files of one source each against --sequence NAME"
+        )
+    return [by_source[name] for name in names]
