@@ -79,6 +79,10 @@ class StoreError(TracklightError, OSError):
     """An event store that cannot be reached, read or written now."""
 
 
+class RefusedRecordError(StoreError):
+    """An event store takes records, but not this one: for what it is, so that trying again does not help."""
+
+
 class BackendError(TracklightError, RuntimeError):
     """An inference runtime failed, or cannot do what was asked."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from pipeline.core.errors import MissingExtraError, StoreError
+from pipeline.core.errors import MissingExtraError, RefusedRecordError, StoreError
 from pipeline.core.url import Url, redact
 from pipeline.records.engine import Row
 from pipeline.records.schema import Cell
@@ -129,12 +130,23 @@ class PostgresEngine:
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
+        psycopg = self._psycopg
+        of_the_record = (
+            *(psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded),
+            # A trigger of the database's owner; half a character; a number that is too long to be sent.
+            *(psycopg.errors.RaiseException, UnicodeEncodeError, OverflowError),
+        )
         try:
             yield
-        except self._psycopg.Error as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            text = redact(lines[0] if lines else type(error).__name__)
-            raise StoreError(f"{self._url}: the database fails: {text}") from error
+        except of_the_record as error:
+            raise RefusedRecordError(f"{self._url}: the database fails to take a record: {_first_line(error)}") from error
+        except psycopg.Error as error:
+            raise StoreError(f"{self._url}: the database fails: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return redact(lines[0] if lines else type(error).__name__)
 
 
 def _marked(sql: str) -> Any:
@@ -146,4 +158,8 @@ def _psycopg() -> Any:
         import psycopg
     except ImportError as error:
         raise MissingExtraError("psycopg", "postgres", "an event store in PostgreSQL") from error
+    log = logging.getLogger("psycopg")
+    if log.level in (logging.NOTSET, logging.WARNING):  # WARNING is what it sets itself
+        # It warns of errors that it raises as well.
+        log.setLevel(logging.ERROR)
     return psycopg

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline.core.errors import StoreError, UsageError
+from pipeline.core.errors import RefusedRecordError, StoreError, UsageError
 from pipeline.records.engine import Row
 from pipeline.records.schema import Cell
 
@@ -174,6 +174,8 @@ class SqliteEngine:
     def _failures(self) -> Iterator[None]:
         try:
             yield
+        except (sqlite3.IntegrityError, sqlite3.DataError, UnicodeEncodeError, OverflowError) as error:
+            raise RefusedRecordError(f"{self._path}: the event store fails to take a record: {error}") from error
         except sqlite3.Error as error:
             raise self._told(error) from error
 

@@ -189,7 +189,12 @@ class Store:
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def put(self, records: Iterable[Record]) -> None:
-        """Write records in their order, all or none; one of a key that is there replaces it (see `schema`)."""
+        """Write records in their order, all or none; one of a key that is there replaces it (see `schema`).
+
+        Raises:
+            RefusedRecordError: the database does not take one of them for what it is.
+            StoreError: it takes none now.
+        """
         with self.engine.transaction():
             for table, group in groupby(records, key=lambda record: record.table):
                 self.engine.run_many(table.upsert, [record.row for record in group])

@@ -22,7 +22,8 @@ def keep_unsaved(address: StoreAddress, run_id: str, records: Sequence[Record]) 
         OSError: neither place takes it.
     """
     beside = address.beside(f".unsaved-{run_id}.jsonl")
-    text = "".join(json.dumps(record.to_json(), ensure_ascii=False) + "\n" for record in records)
+    # In ASCII: a text that no encoding takes may be why a record could not be written.
+    text = "".join(json.dumps(record.to_json()) + "\n" for record in records)
     try:
         return _append(beside, text)
     except OSError:

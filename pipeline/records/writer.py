@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 
-from pipeline.core.errors import TracklightError
+from pipeline.core.errors import RefusedRecordError, TracklightError
 from pipeline.records.address import StoreAddress
 from pipeline.records.making import run_record, source_record
 from pipeline.records.retention import Retention
@@ -58,7 +59,9 @@ class StoreWriter:
         self._said_alive_at = -HEARTBEAT_S
         self._down_since: float | None = None
         self._busy_since: float | None = None
-        self._counters = dict.fromkeys(("stored", "dropped", "unsaved", "lost", "outages"), 0)
+        self._counters = dict.fromkeys(("stored", "dropped", "refused", "unsaved", "lost", "outages"), 0)
+        self._refused_rows: set[tuple[Cell, ...]] = set()
+        """Keys of the run and of sources that the store does not take: not tried again with each sign of life."""
         # Not a daemon: it would be cut off in the middle of the last commit.
         self._thread = threading.Thread(target=self._loop, name="event store", daemon=False)
 
@@ -69,7 +72,7 @@ class StoreWriter:
 
     @property
     def counters(self) -> Mapping[str, int]:
-        """Records `stored`, `dropped` (the spool was full), `unsaved` (in a file at the end), `lost`; `outages`."""
+        """Records `stored`, `dropped` (the spool was full), `refused`, `unsaved` (in a file), `lost`; and `outages`."""
         with self._lock:
             return dict(self._counters)
 
@@ -167,12 +170,13 @@ class StoreWriter:
             with self._lock:
                 self._run = replace(self._run, alive_utc=datetime.now(UTC))
                 alive = [run_record(self._run), *map(source_record, self._sources.values())]
+            alive = [record for record in alive if record.key not in self._refused_rows]
         with self._lock:
             n_waiting = len(self._spool)
         while alive or n_written < n_waiting:
             with self._lock:
                 batch = list(islice(self._spool.values(), _BATCH))
-            store.put([*alive, *batch])
+            refused = self._put(store, [*alive, *batch])
             if alive:
                 self._said_alive_at, alive = now, []
             self._busy_since = time.monotonic()
@@ -182,10 +186,33 @@ class StoreWriter:
                     # An end that came meanwhile has taken the place of the beginning that was written.
                     if self._spool.get(record.key) is record:
                         del self._spool[record.key]
-                self._counters["stored"] += sum(record.table is EVENTS for record in batch)
+                self._counters["stored"] += sum(record.table is EVENTS for record in batch if record not in refused)
             if not batch:
                 break
         return n_written
+
+    def _put(self, store: Store, records: list[Record]) -> list[Record]:
+        """Write records, but for those that the store does not take for what they are. Returns these."""
+        self._busy_since = time.monotonic()
+        try:
+            store.put(records)
+        except RefusedRecordError as error:
+            if len(records) == 1:
+                self._refuse(records[0], error)
+                return records
+            middle = len(records) // 2
+            return [*self._put(store, records[:middle]), *self._put(store, records[middle:])]
+        return []
+
+    def _refuse(self, record: Record, error: RefusedRecordError) -> None:
+        if record.table is not EVENTS:
+            self._refused_rows.add(record.key)
+        with self._lock:
+            self._counters["refused"] += 1
+            is_first = self._counters["refused"] == 1
+        path = self._saved([record], str(error), say=is_first)
+        if is_first and path is not None:
+            logger.warning("%s; it is in %s, the rest goes on; others like it are only counted", error, path)
 
     def _failed(self, error: TracklightError) -> None:
         self._disconnect()
@@ -226,18 +253,25 @@ class StoreWriter:
             self._keep([run_record(self._run), *map(source_record, sources), *rest], "it did not come back in time")
 
     def _keep(self, records: list[Record], reason: str) -> None:
+        path = self._saved(records, reason, say=True)
+        if path is not None:
+            logger.warning(
+                "%s: %d records could not be saved (%s); they are in %s, `tracklight events import` reads them back",
+                *(self._address, len(records), reason, path),
+            )
+
+    def _saved(self, records: list[Record], reason: str, *, say: bool) -> Path | None:
+        """Put records into the run's file; None where no place takes it."""
         try:
             path = keep_unsaved(self._address, self.run_id, records)
         except OSError as error:
             with self._lock:
                 self._counters["lost"] += len(records)
-            logger.warning(
-                "%s: %d records are lost: %s; no file takes them: %s", *(self._address, len(records), reason, error)
-            )
-            return
+            if say:
+                logger.warning(
+                    "%s: %d records are lost: %s; no file takes them: %s", *(self._address, len(records), reason, error)
+                )
+            return None
         with self._lock:
             self._counters["unsaved"] += len(records)
-        logger.warning(
-            "%s: %d records could not be saved (%s); they are in %s, `tracklight events import` reads them back",
-            *(self._address, len(records), reason, path),
-        )
+        return path

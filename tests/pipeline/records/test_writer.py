@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from pipeline.records import writer as writer_module
 from pipeline.records.address import parse_store_address
+from pipeline.records.making import source_record
 from pipeline.records.rows import StoredEvent
 from pipeline.records.schema import EVENTS, Record
 from pipeline.records.store import Store, open_store
@@ -228,6 +230,39 @@ def test_a_store_that_is_removed(
     with open_store(url) as store:
         assert [run.status for run in store.runs()] == ["completed"]
     assert ["removed" in text for text in warnings(caplog)] == [True]
+
+
+def test_a_record_that_the_store_does_not_take_goes_aside_and_holds_up_nothing(
+    store_url: str, makes: Any, make_writer: Any, wait_for: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Numbers that no column holds, and half a character: from files whose names are no text."""
+    writer = make_writer(store_url)
+    refused = [
+        makes.record(30.0, frame=2**70),
+        makes.record(40.0, class_name="caf\udce9"),
+        source_record(makes.source(source_id="caf\udce9")),
+    ]
+    nameless = makes.source(source_id="n\udcff")
+    for record in (*map(makes.record, (0.0, 1.0, 2.0)), *refused, makes.record(3.0)):
+        writer.put(record)
+    writer.put_source(nameless)
+    wait_for(lambda: (writer.counters["stored"], writer.counters["refused"]) == (4, 4))
+    # With later signs of life it is not tried again.
+    alive_utc = _alive(store_url)
+    wait_for(lambda: _alive(store_url) > alive_utc)
+    writer.close()
+    assert [event.start_s for event in stored(store_url)] == [0.0, 1.0, 2.0, 3.0]
+    assert writer.counters == {"stored": 4, "dropped": 0, "refused": 4, "unsaved": 4, "lost": 0, "outages": 0}
+    (said,) = warnings(caplog)
+    assert "fails to take a record" in said
+    kept = read_unsaved(Path(said.split("it is in ")[1].split(", the rest")[0]))
+    assert {record.key for record in kept} == {record.key for record in (*refused, source_record(nameless))}
+
+
+def _alive(url: str) -> datetime:
+    with open_store(url) as store:
+        (run,) = store.runs()
+        return run.alive_utc
 
 
 def test_the_spool_has_a_bound(
