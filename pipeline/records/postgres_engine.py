@@ -139,7 +139,8 @@ class PostgresEngine:
         try:
             yield
         except of_the_record as error:
-            raise RefusedRecordError(f"{self._url}: the database fails to take a record: {_first_line(error)}") from error
+            text = f"{self._url}: the database fails to take a record: {_first_line(error)}"
+            raise RefusedRecordError(text) from error
         except psycopg.Error as error:
             raise StoreError(f"{self._url}: the database fails: {_first_line(error)}") from error
 
