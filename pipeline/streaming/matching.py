@@ -82,15 +82,12 @@ def match(outputs: Sequence[Output], stream: Stream, eta: Fraction = Fraction(0)
     at_ns = np.array([output.at_ns for output in outputs], np.int64)
     frames = np.array([output.input_frame for output in outputs], np.int64)
     _check(at_ns, frames, stream)
-    asked_ns = [_asked_ns(frame - eta, stream.fps) for frame in range(stream.n_frames)]
+    # (frame - eta) NS / fps in whole numbers, rounded up.
+    per_frame, whole = NS * stream.fps.denominator, stream.fps.numerator * eta.denominator
+    asked_ns = [-((eta.numerator - frame * eta.denominator) * per_frame // whole) for frame in range(stream.n_frames)]
     output = np.searchsorted(at_ns, asked_ns, side="right") - 1
     padded = np.append(frames, -1)
     return Matched(stream, output, padded[output])
-
-
-def _asked_ns(frames: Fraction, fps: Fraction) -> int:
-    interval = NS / fps
-    return -(-frames * interval // 1)
 
 
 def _check(at_ns: IntArray, frames: IntArray, stream: Stream) -> None:
