@@ -6,11 +6,12 @@ import importlib.metadata
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.control import Histogram, RunControl, RunMeasures, SourceState, SourceStatus
 from pipeline.core.errors import MissingExtraError
+from pipeline.core.latency_cost import LatencyCost
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
 from pipeline.core.url import redact
@@ -83,6 +84,7 @@ class RunMetrics:
         state = _gauge("source_state", "1 for the state that a source is in, 0 for the others.", "source", "state")
         rate = _gauge("frames_per_second", "Results of the last seconds, per second.", "source")
         age = _gauge("result_age_seconds", "Time since the newest result.", "source")
+        latency = _LatencyCosts()
         for one in statuses:
             name = redact(one.source_id)
             self._count(produced, one.produced, name)
@@ -96,7 +98,8 @@ class RunMetrics:
             rate.add_metric([name], one.frames_per_s)
             if one.age_s is not None:
                 age.add_metric([name], one.age_s)
-        yield from (produced, emitted, dropped, incidents, state, rate, age)
+            latency.add(name, one.latency_costs)
+        yield from (produced, emitted, dropped, incidents, state, rate, age, *latency.families())
 
     def _measures(self, measures: RunMeasures, source_ids: set[str]) -> Iterator[Metric]:
         latency = _histogram("latency_seconds", "From a frame's capture to the emission of its result.", "source")
@@ -145,6 +148,37 @@ class RunMetrics:
     def _count(self, family: Any, counted: float, *labels: str) -> None:
         shown = [redact(label) for label in labels]
         family.add_metric(shown, self._rising.value((family.name, *shown), counted))
+
+
+class _LatencyCosts:
+    """What latency cost live sources in the last half minute, by the moment at which somebody has a result."""
+
+    def __init__(self) -> None:
+        labels = ("source", "at")
+        self._age = _gauge("age_seconds", "Age of what is shown when a frame arrives, on average.", *labels)
+        self._staleness = _gauge("staleness_frames", "The same in frames.", *labels)
+        self._iou = _gauge("shown_iou_ratio", "IoU of a shown box with where its object is by then.", *labels)
+        self._off = _gauge("shown_boxes_off_ratio", "Boxes shown that overlap their object by less.", *labels, "iou")
+        self._lost = _gauge("latency_ap50_lost_ratio", "Share of AP50 that latency takes, an estimate.", *labels)
+
+    def add(self, source: str, costs: Mapping[str, LatencyCost]) -> None:
+        """Count a source, whose name is without credentials."""
+        for at, cost in costs.items():
+            labels = [source, at]
+            for family, more, value in (
+                (self._age, [], None if cost.age_ms is None else cost.age_ms / 1e3),
+                (self._staleness, [], cost.staleness_frames),
+                (self._iou, [], cost.mean_iou),
+                (self._off, ["0.5"], cost.below_50),
+                (self._off, ["0.75"], cost.below_75),
+                (self._lost, [], cost.ap50_lost),
+            ):
+                if value is not None:
+                    family.add_metric([*labels, *more], value)
+
+    def families(self) -> tuple[Metric, ...]:
+        """Of all that was added."""
+        return (self._age, self._staleness, self._iou, self._off, self._lost)
 
 
 def _process() -> Iterator[Metric]:

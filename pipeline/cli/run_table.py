@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.runtime.report import RunReport
+from pipeline.runtime.report import RunReport, StreamingReport
 
 NAME_WIDTH = 36
 """Longest name in a column; the tables fit 80 columns with it."""
@@ -25,6 +25,9 @@ def print_table(report: RunReport, written: Sequence[str]) -> None:
     for source, counts in report.analytics.items():
         for line in _counts(source, counts):
             console.print(Text(line), soft_wrap=True)
+    for name, account in report.sources.items():
+        if account.streaming is not None and account.streaming.emission is not None:
+            console.print(Text(_latency_cost(name, account.streaming)), soft_wrap=True)
     end = report.end_to_end
     lines = [
         f"{report.status}: {report.emitted_per_s:.1f} frames/s over {report.wall_s:.1f} s",
@@ -35,6 +38,20 @@ def print_table(report: RunReport, written: Sequence[str]) -> None:
     for line in lines:
         # As Text, since square brackets in file names are no markup.
         console.print(Text(line), soft_wrap=True)
+
+
+def _latency_cost(source: str, streaming: StreamingReport) -> str:
+    """What latency costs a source, in a line."""
+    told = []
+    for at, cost in (("emission", streaming.emission), ("display", streaming.display)):
+        if cost is None or cost.age_ms is None or cost.ap50_lost is None:
+            continue
+        points = "" if cost.ap50_points_lost is None else f", {cost.ap50_points_lost:.1f} points"
+        told.append(
+            f"at {at} {cost.ap50_lost:.0%} of AP50{points} (boxes {cost.age_ms:.0f} ms, "
+            f"{cost.staleness_frames:.1f} frames old)"
+        )
+    return f"{shortened(source, NAME_WIDTH)}: lost to latency, estimated: {'; '.join(told) or 'not known'}"
 
 
 def _counts(source: str, counts: Mapping[str, Any]) -> Iterator[str]:

@@ -289,6 +289,8 @@ def build_run(
             new_ids_after_s=config.runtime.new_ids_after_s,
             watchdog_s=config.runtime.watchdog_s,
             compensate=config.runtime.compensate,
+            latency_cost=config.runtime.latency_cost,
+            offline_ap50=config.runtime.offline_ap50,
             live_sink_capacity=FILLED_SINK_CAPACITY if rules.policy is OverloadPolicy.EVERY_NTH else LIVE_SINK_CAPACITY,
             overload=rules,
             make_scheduler=scheduler_factory(config),

@@ -61,6 +61,17 @@ class RuntimeSettings(BaseModel):
     )
     overload: OverloadSettings = OverloadSettings()
 
+    latency_cost: bool = Field(
+        default=True, description="estimate, without labels, what latency costs live sources; it takes a tracker"
+    )
+    offline_ap50: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="AP50 that the pipeline reaches on such footage without latency, as `stream-eval` found, to "
+        "tell that cost in points; null = as a share only",
+    )
+
     @field_validator("compensate", mode="before")
     @classmethod
     def _off_is_false(cls, value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -40,3 +41,8 @@ class LatencyCost:
     ap50_kept: float | None
     ap50_lost: float | None
     ap50_points_lost: float | None = None
+
+    @staticmethod
+    def shown(costs: Mapping[str, LatencyCost]) -> LatencyCost | None:
+        """The one to show where there is room for one: that of a display, else that of emission."""
+        return costs.get("display") or costs.get("emission")

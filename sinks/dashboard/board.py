@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pipeline.core.frame import Frame
 from pipeline.core.result import FrameResult
@@ -52,6 +52,8 @@ class Board:
         """Called after every result, with its source."""
         self.on_event: Callable[[RecentEvent], None] = lambda event: None
         """Called with every event."""
+        self.ap50_lost: Mapping[str, float] = {}
+        """Share of AP50 that latency takes, by source; replaced whole. Charts keep it."""
 
     def take(self, result: FrameResult) -> None:
         """Note a result. Costs next to nothing where nobody came, left or did anything."""
@@ -63,7 +65,8 @@ class Board:
             source.newest, source.shown = result, None
             # A picture that is newer than this result need not be drawn again for it: the next one comes soon.
             source.number += source.number == 0 or source.newer_frame(result) is None
-            source.history.add(at_ns, latency_ms, len(shown_objects(result)), len(result.events))
+            n_objects, n_events = len(shown_objects(result)), len(result.events)
+            source.history.add(at_ns, latency_ms, n_objects, n_events, self.ap50_lost.get(name, 0.0))
             if result.tracked:
                 source.tracks.take(result, at_ns)
             told = [self._events.take(event, result.frame.image) for event in result.events]

@@ -21,6 +21,7 @@ class HistoryStep:
         latency_p50_ms, latency_p95_ms: capture to emission.
         objects_mean, objects_max: objects in a frame.
         events: how many happened.
+        ap50_lost: share of AP50 that latency took, as it was known at the end; 0 where it was not.
     """
 
     begin_ns: int
@@ -30,6 +31,7 @@ class HistoryStep:
     objects_mean: float
     objects_max: int
     events: int
+    ap50_lost: float
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class _OpenStep:
     objects: int = 0
     objects_max: int = 0
     events: int = 0
+    ap50_lost: float = 0.0
 
     def closed(self) -> HistoryStep:
         frames = len(self.latencies_ms)
@@ -50,6 +53,7 @@ class _OpenStep:
             self.objects / frames,
             self.objects_max,
             self.events,
+            self.ap50_lost,
         )
 
 
@@ -60,8 +64,8 @@ class History:
         self._steps: deque[HistoryStep] = deque(maxlen=KEPT_S // STEP_S)
         self._open: _OpenStep | None = None
 
-    def add(self, at_ns: int, latency_ms: float, n_objects: int, n_events: int) -> None:
-        """Count one result, later than those before."""
+    def add(self, at_ns: int, latency_ms: float, n_objects: int, n_events: int, ap50_lost: float = 0.0) -> None:
+        """Count one result, later than those before; `ap50_lost` is what is known by then."""
         number = at_ns // (STEP_S * 1_000_000_000)
         if self._open is None or self._open.number != number:
             if self._open is not None:
@@ -72,6 +76,7 @@ class History:
         step.objects += n_objects
         step.objects_max = max(step.objects_max, n_objects)
         step.events += n_events
+        step.ap50_lost = ap50_lost
 
     def steps(self, now_ns: int) -> list[HistoryStep]:
         """Those of the last `KEPT_S` seconds, oldest first; the last one may still be going on."""

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from pipeline.core.control import SourceState, SourceStatus
+from pipeline.core.latency_cost import LatencyCost
 from pipeline.core.url import redact
 from sinks.dashboard.history import STEP_S, HistoryStep
 from sinks.dashboard.recent_events import RecentEvent
@@ -36,10 +37,19 @@ class SourceAnswer(BaseModel):
     age_s: float | None = Field(description="since the last result; null before the first")
     counters: dict[str, int] = Field(description="what it left out or went through: reconnects, corrupt, ...")
     error: str | None = Field(description="why it ended, else null")
+    shown_age_ms: float | None = Field(
+        description="age of what is shown when a frame arrives, on average; null: unknown"
+    )
+    staleness_frames: float | None = Field(description="the same in frames")
+    ap50_lost: float | None = Field(
+        description="share of AP50 that latency took in the last half minute, estimated without labels, 0 to 1; null "
+        "for a recorded source, without a tracker, or before there is enough to tell"
+    )
 
     @classmethod
     def of(cls, status: SourceStatus) -> SourceAnswer:
         """Without credentials."""
+        cost = LatencyCost.shown(status.latency_costs)
         return cls(
             id=status.source_id,
             state=status.state,
@@ -56,6 +66,9 @@ class SourceAnswer(BaseModel):
             counters=dict(status.counters),
             # What failed is the source, whose name stands above already.
             error=None if status.error is None else one_line(status.error.removeprefix(f"source:{status.source_id}: ")),
+            shown_age_ms=_rounded(cost.age_ms if cost else None, 1),
+            staleness_frames=_rounded(cost.staleness_frames if cost else None, 2),
+            ap50_lost=_rounded(cost.ap50_lost if cost else None, 4),
         )
 
 
@@ -135,6 +148,9 @@ class StepAnswer(BaseModel):
     objects_mean: float = Field(description="objects in a frame, on average")
     objects_max: int = Field(description="most objects in a frame")
     events: int = Field(description="how many happened")
+    ap50_lost_percent: float = Field(
+        description="share of AP50 that latency took, estimated; 0 where that is not known"
+    )
 
 
 class HistoryAnswer(BaseModel):
@@ -157,10 +173,15 @@ class HistoryAnswer(BaseModel):
                     objects_mean=round(step.objects_mean, 2),
                     objects_max=step.objects_max,
                     events=step.events,
+                    ap50_lost_percent=round(100 * step.ap50_lost, 1),
                 )
                 for step in steps
             ],
         )
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 def one_line(text: str) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import secrets
 import socket
 import sys
+import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from pydantic.dataclasses import dataclass
 from pipeline.core.control import RunControl
 from pipeline.core.errors import MissingExtraError
 from pipeline.core.frame import Frame, StreamInfo
+from pipeline.core.latency_cost import LatencyCost
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
 from pipeline.core.url import register_secret
@@ -25,6 +28,8 @@ from sinks.draw import DrawConfig
 
 if TYPE_CHECKING:
     from sinks.dashboard.server import WebServer
+
+_COSTS_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -75,6 +80,8 @@ class DashboardSink:
         self._board = Board(class_names)
         self._views = Views(self._board, config.draw, class_names, config.most_cpu)
         self._server: WebServer | None = None
+        self._control: RunControl | None = None
+        self._costs_asked_s = -math.inf
         self.url = ""
         """Where the page is; empty until `steer`."""
 
@@ -92,6 +99,7 @@ class DashboardSink:
         token = config.token or (None if loopback else secrets.token_urlsafe(24))
         if token is not None:
             register_secret(token)
+        self._control = control
         live = LiveFeed(control, event_answer, self._keep)
         app = make_app(control, self._board, self._views, live, PictureFeed(self._views))
         guard = Guard(app, Access(loopback, token, f"tracklight-{port}"))
@@ -109,6 +117,7 @@ class DashboardSink:
 
     def write(self, result: FrameResult) -> None:
         """Show a result."""
+        self._ask_costs()
         self._board.take(result)
 
     def see(self, frame: Frame) -> None:
@@ -125,6 +134,15 @@ class DashboardSink:
         if self._server is not None:
             self._server.stop()
         self._server = None
+
+    def _ask_costs(self) -> None:
+        """Now and then, for the charts: also while nobody watches."""
+        now_s = time.monotonic()
+        if self._control is None or now_s - self._costs_asked_s < _COSTS_EVERY_S:
+            return
+        self._costs_asked_s = now_s
+        costs = {one.source_id: LatencyCost.shown(one.latency_costs) for one in self._control.sources()}
+        self._board.ap50_lost = {name: cost.ap50_lost or 0.0 for name, cost in costs.items() if cost is not None}
 
     def _keep(self, source_ids: Collection[str]) -> None:
         """Forget other sources than these."""

@@ -30,6 +30,7 @@ from pipeline.core.detections import Detections
 from pipeline.core.errors import MissingExtraError, SinkError, UsageError
 from pipeline.core.event import Event, EventKind
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
+from pipeline.core.latency_cost import LatencyCost
 from pipeline.core.protocols import ClosingSink, SteeringSink
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing, Scene, SceneLayout
@@ -186,6 +187,21 @@ def test_every_figure_of_a_source_is_there(serve: Callable[..., MetricsSink]) ->
     assert of(samples, "tracklight_stage_seconds_count", stage="detect") == 20
     # A source that was removed is not shown any more.
     assert not any(("source", "gone") in labels for _, labels in samples)
+
+
+def test_what_latency_costs_a_live_source(serve: Callable[..., MetricsSink]) -> None:
+    cost = LatencyCost(90, 1, 120.0, 3.5, 0.7, 0.25, 0.125, 0.5, 0.02, 0.01, 0.9, 0.1)
+    blind = replace(cost, mean_iou=None, below_50=None, below_75=None, ap50_lost=None)
+    control = Control(status(latency_costs={"emission": cost, "display": blind}), status("file"))
+    samples = parsed(get(serve(control), "/metrics")[1])
+    names = {"tracklight_age_seconds": 0.12, "tracklight_staleness_frames": 3.5, "tracklight_shown_iou_ratio": 0.7}
+    for name, value in {**names, "tracklight_latency_ap50_lost_ratio": 0.1}.items():
+        assert of(samples, name, source="cam", at="emission") == value
+    assert of(samples, "tracklight_shown_boxes_off_ratio", source="cam", at="emission", iou="0.5") == 0.125
+    assert of(samples, "tracklight_shown_boxes_off_ratio", source="cam", at="emission", iou="0.75") == 0.5
+    shown = {name for name, labels in samples if ("at", "display") in labels}
+    assert shown == {"tracklight_age_seconds", "tracklight_staleness_frames"}, "what is not known is left out"
+    assert not any(("source", "file") in labels and ("at", "emission") in labels for _, labels in samples)
 
 
 def test_the_process_is_there_from_the_system(serve: Callable[..., MetricsSink]) -> None:

@@ -47,6 +47,9 @@ export class Camera {
       series: [{ key: "latency_p95_ms", name: "p95", kind: "line" }, { key: "latency_p50_ms", name: "p50", kind: "area" }],
       unit: " ms", least: 10,
     });
+    this.lost = new Chart(find("#lost-chart"), {
+      series: [{ key: "ap50_lost_percent", name: "of AP50", kind: "area" }], unit: " %", least: 10,
+    });
     this.objects = new Chart(find("#objects-chart"), {
       series: [{ key: "objects_max", name: "most", kind: "line" }, { key: "objects_mean", name: "average", kind: "area" }],
       least: 3, whole: true,
@@ -81,6 +84,7 @@ export class Camera {
         ask(`/events?source=${name}&limit=${MOST_EVENTS}`),
       ]);
       this.latency.set(history);
+      this.lost.set(history);
       this.objects.set(history);
       this.showTracks(tracks);
       this.showEvents(events);
@@ -123,6 +127,7 @@ export class Camera {
       return;
     }
     fill(this.root, source, ageOf(source));
+    this.root.querySelector(".streaming").hidden = source.ap50_lost === null;
     const size = source.width_px ? `${source.width_px} × ${source.height_px}` : "";
     const notes = Object.entries(source.counters).filter(([, count]) => count).map(([name, count]) =>
       `${count.toLocaleString("en")} ${name.replaceAll("_", " ")}`);
@@ -138,6 +143,7 @@ export class Camera {
     clearInterval(this.timer);
     hide(this.canvas);
     this.latency.close();
+    this.lost.close();
     this.objects.close();
   }
 }

@@ -2,7 +2,7 @@
 
 import { hide, show } from "./pictures.js";
 import { askToStop, restart } from "./sources.js";
-import { ageTone, duration, isInTrouble, latency, nextOf, number, reasonOf, stateOf } from "./words.js";
+import { ageTone, duration, isInTrouble, latency, lost, nextOf, number, reasonOf, stateOf } from "./words.js";
 
 const GAP = 16;
 const CAPTION = 84;
@@ -24,6 +24,7 @@ export function fill(root, source, age) {
   root.querySelector(".state").dataset.tone = tone;
   set(".rate", source.emitted && source.state === "live" ? number(source.frames_per_s) : "–");
   set(".latency", latency(source));
+  set(".lost", lost(source));
   const isOver = source.state === "ended" || source.state === "failed";
   set(".age", age === null || isOver ? "–" : duration(age));
   set(".drops", dropsOf(source).toLocaleString("en"));

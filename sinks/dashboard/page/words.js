@@ -52,6 +52,11 @@ export function latency(source) {
   return `${number(source.latency_p50_ms)} / ${number(source.latency_p95_ms)} ms`;
 }
 
+/** Share of the accuracy (AP50) that latency takes. */
+export function lost(source) {
+  return source.ap50_lost === null ? "–" : `${number(100 * source.ap50_lost)} %`;
+}
+
 /** Seconds in as few signs as tell enough. */
 export function duration(seconds) {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;

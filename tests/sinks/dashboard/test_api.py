@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from pipeline.core.event import Event, EventKind
+from pipeline.core.latency_cost import LatencyCost
 from pipeline.core.scene import Closing
 
 API = "/api/v1"
@@ -38,7 +40,24 @@ def test_sources_are_listed_as_they_are(serve: Callable[..., Any]) -> None:
         **{"id": "door", "state": "live", "is_live": True, "width_px": 64, "height_px": 48},
         **{"produced": 12, "emitted": 10, "dropped": {"newer": 2}, "frames_per_s": 24.96, "latency_p50_ms": 11.0},
         **{"latency_p95_ms": 31.9, "age_s": 0.042, "counters": {"reconnects": 1}, "error": None},
+        **{"shown_age_ms": None, "staleness_frames": None, "ap50_lost": None},
     }
+
+
+def test_what_latency_costs_stands_beside_it(serve: Callable[..., Any]) -> None:
+    served = serve()
+    emission = LatencyCost(90, 1, 80.0, 2.5, 0.7, 0.25, 0.1, 0.5, 0.02, 0.01, 0.9, 0.1)
+    display = replace(emission, age_ms=120.04, ap50_lost=0.25)
+    there = served.run.there
+    there["door"] = replace(there["door"], latency_costs={"emission": emission, "display": display})
+    there["yard"] = replace(there["yard"], latency_costs={"emission": emission})
+    door, yard = served.client.get(f"{API}/sources").json()
+    assert (door["shown_age_ms"], door["staleness_frames"], door["ap50_lost"]) == (120.0, 2.5, 0.25)
+    assert (yard["shown_age_ms"], yard["ap50_lost"]) == (80.0, 0.1)
+    for name in ("door", "yard"):
+        served.write(name)
+        steps = served.client.get(f"{API}/history/{name}").json()["steps"]
+        assert [step["ap50_lost_percent"] for step in steps] == [25.0 if name == "door" else 10.0]
 
 
 def test_sources_are_added_restarted_and_removed(serve: Callable[..., Any]) -> None:
