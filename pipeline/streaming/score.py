@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.arrays import BoolArray
 from pipeline.core.errors import UsageError
 from pipeline.evaluation.coco_map import CocoMap, coco_map
 from pipeline.evaluation.dataset import LabelledImage, LabelledImages
@@ -70,6 +71,7 @@ def score(
         UsageError: sequences that do not fit each other, or a box of a class that the labels have not.
         MissingExtraError: faster-coco-eval or trackeval is not installed.
     """
+    _class_names(truth)
     _check(truth, shown)
     matched = [sequence.matched for sequence in shown]
     staleness = np.concatenate([m.staleness for m in matched])
@@ -145,15 +147,15 @@ def tracking_scores(truth: Sequence[Truth], shown: Sequence[Sequence[Boxes]]) ->
     return evaluate_mot(sequences, remove_distractors=False).combined if sequences else None
 
 
-def _rows(boxes: Sequence[Boxes], crowd: Sequence[np.ndarray] | None = None) -> MotRows:
+def _rows(boxes: Sequence[Boxes], crowd: Sequence[BoolArray] | None = None) -> MotRows:
     """Boxes as rows; confidence 0 marks labels that do not count."""
     frame = np.repeat(np.arange(1, len(boxes) + 1), [len(b) for b in boxes])
-    counts = np.ones(len(frame)) if crowd is None else 1.0 - np.concatenate(crowd)
+    counts = np.ones(len(frame), np.bool_) if crowd is None else ~np.concatenate(crowd)
     return MotRows(
         frame=frame,
         track_id=np.concatenate([b.track_id for b in boxes]),
         ltwh=np.concatenate([b.ltwh for b in boxes]),
-        confidence=counts,
+        confidence=counts.astype(np.float64),
         class_id=np.concatenate([b.class_id for b in boxes]),
     )
 
