@@ -11,7 +11,7 @@ Point = tuple[FiniteFloat, FiniteFloat]
 Units = Literal["fraction", "px"]
 Anchor = Literal["bottom_center", "center", "top_center"]
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f/\\]+$")]
-_FORBID = ConfigDict(extra="forbid")
+_FORBID = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORBID)

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.archive.account import Account, Progress
 from pipeline.archive.archive import read_settings
 from pipeline.archive.done import Done
-from pipeline.archive.find import FoundArchive, FoundVideo, find_videos
+from pipeline.archive.find import NO_TEXT, FoundArchive, FoundVideo, find_videos
 from pipeline.archive.job import Job, Message, Outcome, Task, Unusable
 from pipeline.archive.journal import Journal
 from pipeline.archive.layout import LOCK, SETTINGS, WORK
@@ -146,6 +146,10 @@ class Annotation:
         done: set[str] = set()
         status = "failed"
         try:
+            for name in self._found.unnamed:
+                given_up.append((name, "failed", NO_TEXT))
+                journal.failed(*given_up[-1])
+                manifest.give_up(*given_up[-1])
             manifest.write("running")
             for message in self._messages(waiting, settings):
                 account.hear(message)
@@ -163,7 +167,7 @@ class Annotation:
                         manifest.give_up(message.name, message.status, message.reason)
                         given_up.append((message.name, message.status, message.reason))
                     manifest.write_soon()
-            left = len(waiting) - len(done) - len(given_up)
+            left = len(waiting) + len(self._found.unnamed) - len(done) - len(given_up)
             status = "interrupted" if left else "partial" if given_up else "completed"
         finally:
             manifest.write(status)

@@ -13,6 +13,8 @@ from pipeline.core.url import Url
 from sources.address import VIDEO_SUFFIXES
 from sources.natural import natural_key
 
+NO_TEXT = "wanted a file name that is text (UTF-8), found other bytes; rename it"
+
 
 @dataclass(frozen=True, slots=True)
 class FoundVideo:
@@ -25,10 +27,17 @@ class FoundVideo:
 
 @dataclass(frozen=True, slots=True)
 class FoundArchive:
-    """Videos in natural order of their names, all below `root`."""
+    """Videos in natural order of their names, all below `root`.
+
+    Attributes:
+        root: the folder that holds them.
+        videos: those that can be annotated.
+        unnamed: those whose names are no text (UTF-8), which no format could name; other bytes shown in hexadecimal.
+    """
 
     root: Path
     videos: tuple[FoundVideo, ...]
+    unnamed: tuple[str, ...] = ()
 
 
 def find_videos(sources: Sequence[str], out: Path) -> FoundArchive:
@@ -42,7 +51,7 @@ def find_videos(sources: Sequence[str], out: Path) -> FoundArchive:
         out: where results go, which must lie apart.
 
     Raises:
-        UsageError: no source, one that is no file, a name that is no text, or `out` among the sources.
+        UsageError: no source, one that is no file, only names that are no text, or `out` among the sources.
         SourceError: nothing there, no video found, or a folder that cannot be read.
     """
     if not sources:
@@ -61,7 +70,12 @@ def find_videos(sources: Sequence[str], out: Path) -> FoundArchive:
     if not videos:
         raise SourceError(f"{', '.join(sources)}: wanted videos, found none, nor in folders below")
     root = Path(os.path.commonpath([root for root, _ in found]))
-    return FoundArchive(root, tuple(_found_video(root, path) for path in sorted(videos, key=natural_key)))
+    ordered = sorted(videos, key=natural_key)
+    named = [path for path in ordered if _is_text(str(path))]
+    unnamed = [_shown(path.relative_to(root)) for path in ordered if not _is_text(str(path))]
+    if not named:
+        raise UsageError(f"{_shown(ordered[0])}: {NO_TEXT}")
+    return FoundArchive(root, tuple(_found_video(root, path) for path in named), tuple(unnamed))
 
 
 def _find(text: str) -> tuple[Path, list[Path]]:
@@ -106,10 +120,17 @@ def _reaches_below(text: str) -> bool:
 
 
 def _found_video(root: Path, path: Path) -> FoundVideo:
-    name = path.relative_to(root).as_posix()
+    status = path.stat()
+    return FoundVideo(path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns)
+
+
+def _is_text(name: str) -> bool:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{name!a}: wanted a file name that is text (UTF-8), found other bytes; rename it") from None
-    status = path.stat()
-    return FoundVideo(name, status.st_size, status.st_mtime_ns)
+        return False
+    return True
+
+
+def _shown(path: Path) -> str:
+    return os.fsencode(path).decode(errors="backslashreplace")

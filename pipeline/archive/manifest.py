@@ -58,7 +58,7 @@ class Manifest:
 
     def write(self, status: str) -> None:
         """Write it now. `status`: running, completed, partial, interrupted or failed. Raises OSError."""
-        rows = [self._row(video.name) for video in self._found.videos]
+        rows = [self._row(name) for name in (*(video.name for video in self._found.videos), *self._found.unnamed)]
         names = {video.name for video in self._found.videos}
         rows += [self._row_of_results(one, ["its video is gone"]) for n, one in self._done.items() if n not in names]
         totals: dict[str, Any] = {"videos": len(rows)}

@@ -212,6 +212,8 @@ NO_NUMBERS = {
     "point": ({"lines": [{"name": "door", "points": [[float("nan"), 0.5], [0.9, 0.5]]}]}, "lines.0.points.0.0"),
     "corner": (zone([[0.1, 0.1], [0.9, float("inf")], [0.9, 0.9]]), "zones.0.polygon.1.1"),
     "setting": ({"lines": [{**LINE, "band_px": float("nan")}]}, "lines.0.band_px"),
+    "band": ({"lines": [{**LINE, "band_px": float("inf")}]}, "lines.0.band_px"),
+    "time": (zone([[0.1, 0.1], [0.9, 0.1], [0.9, 0.9]]) | {"forget_s": float("inf")}, "forget_s"),
 }
 
 

@@ -16,7 +16,8 @@ import pytest
 
 from pipeline.archive.annotate import Annotated, Annotation, annotate_archive
 from pipeline.archive.archive import read_archive
-from pipeline.archive.job import Begun, Message
+from pipeline.archive.find import FoundVideo
+from pipeline.archive.job import Begun, Message, Outcome
 from pipeline.archive.local_pool import LocalPool
 from pipeline.config.build import load_run_config
 from pipeline.config.yaml_file import merge
@@ -179,6 +180,28 @@ def test_lasting_events_count_once(annotation: Callable[..., Annotation], tmp_pa
         told = [event["event_id"] for line in lines for event in line["events"]]
         done = json.loads((video.folder / "done.json").read_text())
         assert 0 < done["n_events"] == len(set(told)) < len(told)
+
+
+def test_a_name_that_is_no_text_costs_only_its_video(
+    annotation: Callable[..., Annotation], footage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nameless = Path(os.fsdecode(os.fsencode(footage) + b"/caf\xe9.mp4"))
+    nameless.write_bytes((footage / "a.mp4").read_bytes())
+    given = []
+
+    def given_up(self: Annotation, waiting: list[FoundVideo], settings: str) -> Iterator[Message]:
+        given.extend(video.name for video in waiting)
+        return (Outcome(video.name, "corrupt", reason="not looked at") for video in waiting)
+
+    monkeypatch.setattr(Annotation, "_messages", given_up)
+    annotated = annotation().run()
+    reason = "wanted a file name that is text (UTF-8), found other bytes; rename it"
+    assert annotated.status == "partial"
+    assert annotated.given_up[0] == ("caf\\xe9.mp4", "failed", reason)
+    assert given == ["a.mp4", "night/b.mp4", "night/z.mp4"]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["totals"]["videos"] == 4
+    assert {"video": "caf\\xe9.mp4", "status": "failed", "reason": reason} in manifest["videos"]
 
 
 def test_from_python(footage: Path, small_weights: Path, tmp_path: Path, annotation: Callable[..., Annotation]) -> None:

@@ -106,5 +106,14 @@ def test_a_folder_that_cannot_be_read(footage: Path, tmp_path: Path, monkeypatch
 
 def test_a_name_that_is_no_text(footage: Path, tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(footage) + b"/\xff.mp4")).touch()
-    with pytest.raises(TracklightError, match="wanted a file name that is text"):
-        find_videos([str(footage)], tmp_path / "out")
+    before = find_videos([str(footage)], tmp_path / "out")
+    assert before.videos
+    assert before.unnamed == ("\\xff.mp4",)
+    assert "\\" not in "".join(video.name for video in before.videos)
+    nameless = Path(os.fsdecode(os.fsencode(footage) + b"/only-\xff"))
+    nameless.mkdir()
+    (nameless / "a.mp4").touch()
+    with pytest.raises(
+        TracklightError, match=r"only-\\xff/a.mp4: wanted a file name that is text \(UTF-8\), found other"
+    ):
+        find_videos([str(nameless)], tmp_path / "out")
