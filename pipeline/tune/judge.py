@@ -13,8 +13,7 @@ import numpy as np
 from pipeline.core.arrays import BoolArray, IntArray
 from pipeline.core.detections import Detections
 from pipeline.core.errors import DatasetError, UsageError
-from pipeline.stream_eval.classes import plain_name
-from pipeline.stream_eval.frame_rate import rate_text, rates_agree
+from pipeline.stream_eval.classes import ClassMap, plain_name
 from pipeline.stream_eval.read_truth import read_truth
 from pipeline.streaming.boxes import Boxes
 from pipeline.streaming.score import average_precision
@@ -66,21 +65,10 @@ def common_classes(lists: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     return common
 
 
-def numbers_in(names: Sequence[str], common: Sequence[str]) -> IntArray:
-    """For each of `names` its place in `common`, or -1; int64 (n,)."""
-    place = {plain_name(name): number for number, name in enumerate(common)}
-    return np.array([place.get(plain_name(name), -1) for name in names], np.int64)
-
-
 def with_classes(found: Found, common: Sequence[str]) -> tuple[Detections, ...]:
     """The detections of these classes, numbered by their places in `common`."""
-    number = numbers_in(found.class_names, common)
-    frames = []
-    for one in found.frames:
-        class_id = number[one.class_id]
-        kept = class_id >= 0
-        frames.append(Detections(one.xyxy[kept], one.confidence[kept], class_id[kept]))
-    return tuple(frames)
+    classes = ClassMap(found.class_names, common)
+    return tuple(classes.detections(one) for one in found.frames)
 
 
 def read_labels(path: Path, clip: Clip) -> Truth:
@@ -93,18 +81,13 @@ def read_labels(path: Path, clip: Clip) -> Truth:
     Raises:
         DatasetError: no labels there, or labels of another recording.
     """
-    rate = Fraction(clip.fps)
-    sequences = read_truth(path, rate if clip.asked_fps else None)
+    sequences = read_truth(path, Fraction(clip.fps))
     called = [one for one in sequences if one.name in (clip.name, Path(clip.name).stem)]
     if len(sequences) > 1 and len(called) != 1:
         there = ", ".join(one.name for one in sequences[:6])
         raise DatasetError(f"{path}: wanted labels of {clip.name}, found several sequences ({there}); name one of them")
     truth = (called or sequences)[0].truth
     stream = truth.stream
-    if not rates_agree(stream.fps, rate):
-        raise DatasetError(
-            f"{path}: wanted labels at {rate_text(rate)} as {clip.name} has, found {rate_text(stream.fps)}"
-        )
     if stream.n_frames < clip.n_frames or (clip.is_whole and stream.n_frames != clip.n_frames):
         raise DatasetError(
             f"{path}: wanted labels of {clip.n_frames} frames as {clip.name} has, found {stream.n_frames}"
@@ -120,9 +103,9 @@ def read_labels(path: Path, clip: Clip) -> Truth:
 
 def labelled_judge(truth: Truth, common: Sequence[str], path: Path) -> Judge:
     """The labels of the classes that count."""
-    number = numbers_in(truth.class_names, common)
-    kept = [number[boxes.class_id] >= 0 for boxes in truth.boxes]
-    boxes = tuple(_renumbered(one, rows, number) for one, rows in zip(truth.boxes, kept, strict=True))
+    classes = ClassMap(truth.class_names, common)
+    kept = [classes.known(boxes.class_id) for boxes in truth.boxes]
+    boxes = tuple(map(classes.boxes, truth.boxes))
     crowd = tuple(one[rows] for one, rows in zip(truth.crowd, kept, strict=True))
     area = tuple(one[rows] for one, rows in zip(truth.area, kept, strict=True))
     return Judge(Truth(truth.stream, boxes, crowd, area, tuple(common)), f"labels of {path}")
@@ -207,8 +190,3 @@ def _true_boxes(rows: np.ndarray, class_of: Mapping[int, int]) -> Boxes:
     track_id = rows[:, 1].astype(np.int64)
     class_id = np.array([class_of[one] for one in track_id.tolist()], np.int64)
     return Boxes(np.ascontiguousarray(rows[:, 2:6]), np.ones(len(rows)), class_id, track_id)
-
-
-def _renumbered(boxes: Boxes, rows: BoolArray, number: IntArray) -> Boxes:
-    kept = boxes.select(rows)
-    return Boxes(kept.ltwh, kept.score, number[kept.class_id], kept.track_id)

@@ -12,7 +12,8 @@ from pipeline.core.percentile import percentile
 from pipeline.evaluation.coco_map import CocoMap
 from pipeline.streaming.boxes import Boxes
 from pipeline.streaming.outputs import Output
-from pipeline.streaming.schedulers import scheduler
+from pipeline.streaming.runtimes import Runtimes
+from pipeline.streaming.schedulers import Scheduler, scheduler
 from pipeline.streaming.score import average_precision
 from pipeline.streaming.shown import show
 from pipeline.streaming.simulate import simulate
@@ -96,8 +97,10 @@ class Simulations:
         Raises:
             UsageError: a scheduler of another name.
         """
+        runtimes = timing.runtimes(configuration.label)
         for name in schedulers:
-            simulated = [self._simulated(name, timing, seed) for seed in SEEDS]
+            chosen = scheduler(name)
+            simulated = [self._simulated(chosen, runtimes, seed) for seed in SEEDS]
             latency_ms = [
                 (one.end_ns - self._stream.arrival_ns(one.frame)) / 1e6 for looked in simulated for one in looked
             ]
@@ -119,9 +122,7 @@ class Simulations:
                     cores=timing.cores_at(runs_per_s),
                 )
 
-    def _simulated(self, name: str, timing: Timing, seed: int) -> list[Looked]:
-        runtimes = timing.runtimes(name)
-        chosen = scheduler(name)
+    def _simulated(self, chosen: Scheduler, runtimes: Runtimes, seed: int) -> list[Looked]:
         chosen.begin(self._stream, runtimes)
         runs = simulate(self._stream, chosen, runtimes.draws(seed))
         tracked = track(((run.frame, self._frames[run.frame]) for run in runs), self._stream)
