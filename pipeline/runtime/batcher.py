@@ -38,7 +38,6 @@ class Batcher:
         self._aborted = False
         self._choice = choice
         self._passed: set[Frame] = set()
-        self._hasty = False
         self._waited = False
 
     def expect(self, who: object) -> None:
@@ -98,12 +97,14 @@ class Batcher:
         batch: list[Frame] = []
         deadline = None
         with self.changed:
-            self._hasty = self._waited = False
+            self._waited = False
             while True:
                 self._take_into(batch)
-                if self._is_full(batch) or self._hasty or self._aborted:
+                if self._is_full(batch) or self._aborted:
                     return batch
                 if batch:
+                    if self._passed.issuperset(batch):
+                        return batch
                     if deadline is None:
                         deadline = time.monotonic() + self.max_wait_s
                     left_s = deadline - time.monotonic()
@@ -121,6 +122,8 @@ class Batcher:
 
     def _take_into(self, batch: list[Frame]) -> None:
         """Fill the batch from ready channels, one frame from each in turn, starting behind the last one served."""
+        if not batch and self._take_passing(batch):
+            return
         while not self._is_full(batch):
             names = list(self._channels)
             for offset in range(len(names)):
@@ -134,6 +137,26 @@ class Batcher:
                 self._forget_finished()
                 return
 
+    def _take_passing(self, batch: list[Frame]) -> bool:
+        """Fill the batch with frames of live sources that pass by; whether there are any."""
+        choice = self._choice
+        if choice is None or choice.every_nth is None:
+            return False
+        for channel in self._channels.values():
+            while channel.policy is Policy.NEWEST and (frame := channel.peek()) is not None:
+                if not choice.passes(frame, is_live=True, n_newer=len(channel) - 1):
+                    break
+                batch.append(frame)
+                self._let_pass(channel, choice)
+        return bool(batch)
+
+    def _let_pass(self, channel: Channel[Frame], choice: FrameChoice) -> Frame | None:
+        frame = channel.poll()
+        if frame is not None:
+            choice.let_pass(frame)
+            self._passed.add(frame)
+        return frame
+
     def _take_from(self, channel: Channel[Frame]) -> Frame | None:
         """The oldest frame of a channel, if its turn has come."""
         choice = self._choice
@@ -142,11 +165,7 @@ class Batcher:
             return channel.poll()
         is_live = channel.policy is Policy.NEWEST
         if choice.passes(frame, is_live=is_live, n_newer=len(channel) - 1):
-            self._passed.add(frame)
-            self._hasty |= is_live
-            return channel.poll()
-        if self._hasty:
-            return None
+            return None if is_live else self._let_pass(channel, choice)
         # Nothing would come after the last frame of a source, and where others wait the detector has no time to lose.
         alone = is_live and not channel.closed and sum(len(other) > 0 for other in self._channels.values()) == 1
         if alone and not choice.takes(frame, waited=self._waited):

@@ -36,7 +36,8 @@ class FrameChoice:
         self._clock = clock
         self._make_scheduler = make_scheduler
         self._lock = threading.Lock()
-        self._taken: dict[str, int] = {}
+        self._last: dict[str, tuple[int, int]] = {}
+        """By source, the frame that was detected last and the one that left its channel last."""
         self._schedulers: dict[str, LiveScheduler] = {}
         self._refused: LiveScheduler | None = None
 
@@ -46,9 +47,9 @@ class FrameChoice:
         if n is None:
             return False
         with self._lock:
-            last = self._taken.get(frame.source_id)
+            detected, seen = self._last.get(frame.source_id, (-n, -1))
         # A source that was begun anew counts from 0 again.
-        is_due = last is None or frame.index < last or frame.index - last >= n
+        is_due = frame.index <= seen or frame.index - detected >= n
         return not is_due or (is_live and n_newer > 0)
 
     def takes(self, frame: Frame, *, waited: bool) -> bool:
@@ -78,7 +79,13 @@ class FrameChoice:
         """A frame goes to the detector."""
         with self._lock:
             self._refused = None
-            self._taken[frame.source_id] = frame.index
+            self._last[frame.source_id] = frame.index, frame.index
+
+    def let_pass(self, frame: Frame) -> None:
+        """A frame goes by without detection."""
+        with self._lock:
+            detected, _ = self._last.get(frame.source_id, (frame.index, 0))
+            self._last[frame.source_id] = detected, frame.index
 
     def ran(self, frames: Sequence[Frame], runtime_ns: int) -> None:
         """These frames were detected in one call that took so long."""
@@ -95,6 +102,6 @@ class FrameChoice:
     def forget(self, source_id: str) -> None:
         """The source has ended."""
         with self._lock:
-            self._taken.pop(source_id, None)
+            self._last.pop(source_id, None)
             if self._schedulers.pop(source_id, None) is self._refused:
                 self._refused = None
