@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +72,30 @@ def data_dir() -> Path:
 def golden_dir() -> Path:
     """Small reference numbers that are part of the repository."""
     return Path(__file__).resolve().parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def sure_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[[tuple[int, int]], Path]:
+    """Gives an untrained YOLOX-nano for an input size, with two classes, that is sure of an object everywhere."""
+
+    def make(input_hw: tuple[int, int]) -> Path:
+        import torch
+
+        from detector.checkpoint import save_checkpoint
+        from detector.models import build_model
+
+        torch.manual_seed(0)
+        path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+        model = build_model("yolox-nano", num_classes=2)
+        for name, value in model.state_dict().items():
+            if "obj_preds" in name and name.endswith("bias"):
+                value.fill_(3.0)
+            elif "cls_preds" in name and name.endswith("bias"):
+                value.copy_(torch.tensor([3.0, -3.0]))
+        save_checkpoint(path, model, class_names=("person", "car"), input_hw=input_hw)
+        return path
+
+    return make
 
 
 @pytest.fixture(scope="session", autouse=True)

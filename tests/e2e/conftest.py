@@ -46,23 +46,9 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained YOLOX-nano with two classes in the project's own format, sure that there is an object everywhere."""
-    import torch
-
-    from detector.checkpoint import save_checkpoint
-    from detector.models import build_model
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    model = build_model("yolox-nano", num_classes=2)
-    for name, value in model.state_dict().items():
-        if "obj_preds" in name and name.endswith("bias"):
-            value.fill_(3.0)
-        elif "cls_preds" in name and name.endswith("bias"):
-            value.copy_(torch.tensor([3.0, -3.0]))
-    save_checkpoint(path, model, class_names=("person", "car"), input_hw=(96, 128))
-    return path
+def small_weights(sure_weights: Callable[[tuple[int, int]], Path]) -> Path:
+    """The untrained network that sees objects everywhere, for pictures as large as the clips'."""
+    return sure_weights((96, 128))
 
 
 @pytest.fixture
