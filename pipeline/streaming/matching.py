@@ -1,6 +1,6 @@
 """Which output is in force when a frame is asked for: the matching rule of streaming evaluation.
 
-Source: Li, Wang and Ramanan, "Towards Streaming Perception" (arXiv 2005.10420), section 3.1.
+Source: Li, Wang and Ramanan, "Towards Streaming Perception" (arXiv 2005.10420).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 It reads only what comes out, and is taken to cost no time.
 
-Source: Li, Wang and Ramanan, "Towards Streaming Perception" (arXiv 2005.10420), section 4.2 and appendix.
+Source: Li, Wang and Ramanan, "Towards Streaming Perception" (arXiv 2005.10420).
 """
 
 from __future__ import annotations

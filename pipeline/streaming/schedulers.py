@@ -1,6 +1,6 @@
 """When to begin with a frame, and when to wait for the next: schedulers of one device.
 
-Source: Li, Wang and Ramanan, "Towards Streaming Perception" (arXiv 2005.10420), section 4.1.
+Source: Li, Wang and Ramanan, "Towards Streaming Perception" (arXiv 2005.10420).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class ShrinkingTail:
     With r, the mean runtime in frames, and f, how long the newest frame has been there in frames: waits if r > 1 and
     r < floor(f + r). Never right after a wait.
 
-    Source: Li, Wang and Ramanan (arXiv 2005.10420), algorithm 1.
+    Source: Li, Wang and Ramanan (arXiv 2005.10420).
     """
 
     def begin(self, stream: Stream, runtimes: Runtimes) -> None:

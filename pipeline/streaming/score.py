@@ -1,6 +1,6 @@
 """Streaming accuracy: what is shown when each frame is true, scored against that frame.
 
-Source: Li, Wang and Ramanan, "Towards Streaming Perception" (arXiv 2005.10420), section 3.1.
+Source: Li, Wang and Ramanan, "Towards Streaming Perception" (arXiv 2005.10420).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A detector on a stream, in exact simulated time: whole nanoseconds, nothing waits, nothing is rounded.
 
-Source: Li, Wang and Ramanan, "Towards Streaming Perception" (arXiv 2005.10420), section 3.2 and appendix.
+Source: Li, Wang and Ramanan, "Towards Streaming Perception" (arXiv 2005.10420).
 """
 
 from __future__ import annotations
