@@ -1,0 +1,144 @@
+"""The table of schedulers in docs/streaming-accuracy.md, as Markdown.
+
+    python tests/benchmarks/streaming_schedulers.py PATH/TO/mot15 [--seeds 8] [--staleness-only]
+
+The folder holds one folder per sequence, with gt/gt.txt, det/det.txt (scored) and seqinfo.ini; those of 30 frames/s are
+taken. Every scheduler gets the same draws. Figures are means over the seeds; differences have their standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.evaluation.mot_text import MotRows, read_mot, read_seqinfo
+from pipeline.stream_eval.mot_truth import read_mot_truth
+from pipeline.streaming.boxes import Boxes
+from pipeline.streaming.runtimes import Runtimes
+from pipeline.streaming.schedulers import scheduler
+from pipeline.streaming.score import average_precision
+from pipeline.streaming.shown import Shown, show
+from pipeline.streaming.simulate import outputs, simulate
+from pipeline.streaming.truth import Truth
+
+FPS = 30
+MEANS_MS = (20, 50, 100, 200, 400)
+SCHEDULERS = ("idle-free", "shrinking-tail", "planned")
+N_SAMPLES = 1000
+
+
+def steady() -> np.ndarray:
+    """Within a few per cent, as a network on a device of its own."""
+    return np.random.default_rng(1).normal(1, 0.05, N_SAMPLES)
+
+
+def two_modes() -> np.ndarray:
+    """One run in four takes 3.7 times as long, as where somebody else uses the device."""
+    slow = np.arange(N_SAMPLES) % 4 == 0
+    return np.where(slow, 2.2, 0.6) * np.random.default_rng(2).normal(1, 0.02, N_SAMPLES)
+
+
+def long_tail() -> np.ndarray:
+    """Log-normal with sigma 0.6, as on a busy machine."""
+    return np.random.default_rng(3).lognormal(0, 0.6, N_SAMPLES)
+
+
+SHAPES: dict[str, Callable[[], np.ndarray]] = {
+    "constant": lambda: np.ones(1),
+    "steady": steady,
+    "two modes": two_modes,
+    "long tail": long_tail,
+}
+
+
+def runtimes(shape: str, mean_ms: float) -> Runtimes:
+    """A distribution of that shape and mean."""
+    samples = SHAPES[shape]()
+    return Runtimes((samples / samples.mean() * mean_ms * 1e6).round().astype(np.int64), shape)
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Labels of a sequence, and what the detector finds in each frame."""
+
+    truth: Truth
+    found: list[Boxes]
+
+    @classmethod
+    def read(cls, folder: Path) -> Sequence:
+        """One sequence of MOT text."""
+        truth = read_mot_truth(folder).truth
+        rows = read_mot(folder / "det" / "det.txt")
+        order = np.argsort(rows.frame, kind="stable")
+        frames = np.split(order, np.searchsorted(rows.frame[order], np.arange(2, truth.stream.n_frames + 1)))
+        return cls(truth, [_boxes(rows, of_frame) for of_frame in frames])
+
+    def shown(self, name: str, expected: Runtimes, draws: Iterator[int]) -> Shown:
+        """What a scheduler shows."""
+        chosen = scheduler(name)
+        chosen.begin(self.truth.stream, expected)
+        return show(outputs(simulate(self.truth.stream, chosen, draws), self.found.__getitem__), self.truth.stream)
+
+
+def _boxes(rows: MotRows, of_frame: np.ndarray) -> Boxes:
+    one_class = np.zeros(len(of_frame), np.int64)
+    return Boxes(rows.ltwh[of_frame], rows.confidence[of_frame], one_class, rows.track_id[of_frame])
+
+
+def measure(sequences: list[Sequence], shape: str, mean_ms: float, seed: int, with_ap: bool) -> np.ndarray:
+    """Mean staleness in frames and sAP in per cent, float64 (schedulers, 2)."""
+    expected = runtimes(shape, mean_ms)
+    table = []
+    for name in SCHEDULERS:
+        draws = expected.draws(seed)
+        shown = [sequence.shown(name, expected, draws) for sequence in sequences]
+        staleness = np.concatenate([s.matched.staleness for s in shown]).mean()
+        ap = 0.0
+        if with_ap:
+            scores = average_precision([s.truth for s in sequences], [dict(enumerate(s.boxes)) for s in shown])
+            ap = 100 * (scores.ap or 0.0)
+        table.append((staleness, ap))
+    return np.array(table)
+
+
+def difference(values: np.ndarray) -> str:
+    """Mean and standard error of paired differences (seeds,)."""
+    if len(values) == 1:
+        return f"{values[0]:+.2f}"
+    return f"{values.mean():+.2f} ± {values.std(ddof=1) / len(values) ** 0.5:.2f}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--staleness-only", action="store_true")
+    arguments = parser.parse_args()
+    folders = [path.parent for path in sorted(arguments.folder.glob("*/seqinfo.ini"))]
+    sequences = [Sequence.read(folder) for folder in folders if read_seqinfo(folder / "seqinfo.ini").fps == FPS]
+    offline = average_precision([s.truth for s in sequences], [dict(enumerate(s.found)) for s in sequences])
+    print(f"{', '.join(s.truth.stream.name for s in sequences)}: offline AP {100 * (offline.ap or 0):.2f}\n")
+    print(
+        "| runtimes | mean, ms | staleness, frames: idle-free | shrinking-tail | planned | planned - shrinking-tail ",
+        end="",
+    )
+    print("| sAP, %: idle-free | shrinking-tail | planned | planned - shrinking-tail |")
+    print("|---|---|" + "---|" * 8)
+    for shape, mean_ms in product(SHAPES, MEANS_MS):
+        seeds = range(1 if shape == "constant" else arguments.seeds)
+        table = np.array([measure(sequences, shape, mean_ms, seed, not arguments.staleness_only) for seed in seeds])
+        cells = [shape, str(mean_ms)]
+        for column in (0, 1):
+            cells += [f"{value:.2f}" for value in table[:, :, column].mean(axis=0)]
+            cells.append(difference(table[:, 2, column] - table[:, 1, column]))
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
