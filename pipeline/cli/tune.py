@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--schedulers", nargs="+", metavar="NAME", help="idle-free, shrinking-tail, planned, stride-2 … (these four)"
     )
     group.add_argument("--compensate", nargs="+", choices=COMPENSATIONS, metavar="TO", help="off, emit, display (all)")
-    group.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu, cuda or cuda:N (default: %(default)s)")
+    group.add_argument("--device", default="auto", metavar="DEVICE", help="cpu, cuda, cuda:N or auto")
     group = parser.add_argument_group("limits")
     group.add_argument(
         "--max-latency-ms", type=_positive, metavar="MS", help="from a frame's arrival to its result, 95th percentile"
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
 def _wanted(args: argparse.Namespace) -> Wanted:
     from pipeline.tune.choice import Limits
     from pipeline.tune.clip import open_clip
-    from pipeline.tune.space import DEFAULT_SIZES, Space, usual_weights
+    from pipeline.tune.space import DEFAULT_SIZES, Space, usual_device, usual_weights
     from pipeline.tune.tuning import Wanted
 
     space = Space(
@@ -127,7 +127,7 @@ def _wanted(args: argparse.Namespace) -> Wanted:
         img_sizes=args.sizes or DEFAULT_SIZES,
         backends=args.backends,
         precisions=args.precisions,
-        device=args.device,
+        device=usual_device() if args.device == "auto" else args.device,
     )
     options: dict[str, Any] = given(schedulers=args.schedulers, compensations=args.compensate)
     return Wanted(

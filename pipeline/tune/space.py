@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+import torch
+
 from detector.cpu_features import has_fast_bf16
 from detector.download import file_sha256
 from detector.open_network import RUNS
@@ -93,6 +95,11 @@ class Space:
         if self.device != "cpu":
             return ("fp16", "fp32")
         return ("bf16", "fp32") if has_fast_bf16() else ("fp32",)
+
+
+def usual_device() -> str:
+    """A GPU if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def usual_weights() -> list[str]:

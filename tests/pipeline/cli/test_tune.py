@@ -39,6 +39,7 @@ def _find_a_box(_configuration: object, clip: Clip) -> Found:
 
 def arguments(small_clip: Path, small_weights: Path, output: Path, *more: str) -> list[str]:
     tried = ["--weights", str(small_weights), "--sizes", "64", "--backends", "eager", "--precisions", "fp32"]
+    tried += ["--device", "cpu"]
     return ["tune", "--source", str(small_clip), *tried, "-o", str(output), *more]
 
 
