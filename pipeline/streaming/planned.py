@@ -33,6 +33,9 @@ _LEAK = 1e-6
 """Chance that a run is followed by what follows one begun at phase 0. Runtimes that are all alike would otherwise never
 leave some phases, and there would be no one mean staleness for all."""
 
+_MOST_ROUNDS = 50
+"""Of policy iteration: it settles in fewer than ten, unless rounding makes two policies take turns."""
+
 _SAME = 1e-9
 """Differences of mean staleness below this, in frames, are rounding."""
 
@@ -91,15 +94,15 @@ class Plan:
         self._ages = np.arange(int(self._passed.max()) + _LONGEST_WAIT + 1)
         wait = np.zeros((len(phases), len(self._ages)), np.bool_)
         wait[:, 0] = True
-        while True:
-            rest = self._evaluate(wait)
+        for _ in range(_MOST_ROUNDS):
+            self.mean_staleness, rest = self._evaluate(wait)
             run = self._slope[:, None] * self._ages + rest[:, None]
             self._waiting = self._waits_from(run[0])
-            improved = run > self._waiting + _SAME
-            improved[:, 0] = True
-            if (improved == wait).all():
+            better = run > self._waiting + _SAME
+            better[:, 0] = True
+            if (better == wait).all():
                 break
-            wait = improved
+            wait = better
         self._value = np.where(wait, self._waiting, run)
 
     def waits(self, phase: float, age: int) -> bool:
@@ -117,8 +120,8 @@ class Plan:
         run = _without_answer(passed, part) * age + _ageing(passed) - passed * self.mean_staleness + after
         return bool(run.mean() > self._waiting[age] + _SAME)
 
-    def _evaluate(self, wait: BoolArray) -> Float64Array:
-        """Solve for `mean_staleness` and the part of each phase's cost that does not depend on the age."""
+    def _evaluate(self, wait: BoolArray) -> tuple[float, Float64Array]:
+        """The mean staleness of a policy, and the part of each phase's cost of running that the age does not change."""
         n, cost, steps, phase = len(wait), *self._until_run(wait)
         low, share = _between(self._part)
         expected_cost = _ageing(self._passed).mean(axis=1)
@@ -134,9 +137,7 @@ class Plan:
         equations = np.eye(n) - next_phase
         equations[:, 0] = expected_steps
         solution = np.linalg.solve(equations, expected_cost)
-        self.mean_staleness = float(solution[0])
-        solution[0] = 0.0
-        return solution
+        return float(solution[0]), np.append(0.0, solution[1:])
 
     def _until_run(self, wait: BoolArray) -> tuple[Float64Array, IntArray, IntArray]:
         """What a policy does from every (phase, age) until it runs next.
