@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.benchmark.configuration import Configuration, labels
@@ -21,6 +22,8 @@ FORMAT = 1
 """Of what is kept; a change in how it is measured counts it up."""
 TOO_SLOW = 1.5
 """A backend that takes so many times as long as the fastest for the same network is not measured at other sizes."""
+
+NO_TIME = "no time left"
 
 Say = Callable[[str], None]
 Do = Callable[[Job], dict[str, Any]]
@@ -86,7 +89,7 @@ class Measuring:
         """Do it. Ctrl-C goes through; what was measured before it is kept.
 
         Raises:
-            OSError: what was measured cannot be kept.
+            UsageError: what was measured cannot be kept.
         """
         for group in self.groups:
             self._group(group)
@@ -107,57 +110,62 @@ class Measuring:
         self._find(fastest, timed)
 
     def _time(self, one: Configuration) -> None:
-        reason = self._hopeless.get(_family(one))
         facts = self._facts("time", one)
-        kept = self.store.get(facts) if reason is None else None
-        if kept is not None:
+        if (reason := self._hopeless.get(_family(one))) is not None:
+            self._left_out[one] = reason
+        elif (kept := self.store.get(facts)) is not None:
             self._timings[one] = Timing.from_json(kept)
-        elif reason is None and not self._pace.has_time_to_time():
-            reason = "no time left"
-        if reason is not None or kept is not None:
-            self._pace.skip_time()
-            if reason is not None:
-                self._left_out[one] = reason
+        elif not self._pace.has_time_to_time():
+            self._left_out[one] = NO_TIME
+        else:
+            self._time_now(one, facts)
             return
+        self._pace.skip_time()
+
+    def _time_now(self, one: Configuration, facts: Mapping[str, Any]) -> None:
         self.say(f"{self._pace.place()} timing {self._labels[one]}{self._pace.left()}")
         try:
             with self._pace.timing():
                 result = self.do(Job("time", one, self.clip))
         except (BackendError, ConfigError) as error:
-            self._leave_out(one, error)
+            self._left_out[one] = str(error)
+            self.say(f"left out: {self._labels[one]}: {error}")
+            # Another size may be had; a backend that fails does so at every size.
+            if isinstance(error, BackendError):
+                self._hopeless[_family(one)] = str(error)
             return
         self.store.put(facts, result)
         self._timings[one] = Timing.from_json(result)
 
     def _find(self, one: Configuration, timed: Mapping[Configuration, Timing]) -> None:
-        network = Network.of(one)
         facts = self._facts("find", one)
         place = self.store.beside(facts, ".npz")
-        if self.store.get(facts) is not None and (kept := _loaded(place)) is not None:
-            self._found[network] = kept
-            self._pace.skip_find()
+        frames_s = timed[one].median_s * self.clip.n_frames
+        kept = None if self.store.get(facts) is None else _loaded(place)
+        if kept is not None:
+            self._found[Network.of(one)] = kept
+        elif not self._pace.has_time_to_find(frames_s):
+            self._left_out |= dict.fromkeys(timed, NO_TIME)
+        else:
+            self._find_now(one, timed, facts, frames_s)
             return
-        estimate_s = timed[one].median_s * self.clip.n_frames
-        if not self._pace.has_time_to_find(estimate_s):
-            self._left_out |= dict.fromkeys(timed, f"no time left to look at {self.clip.n_frames} frames")
-            self._pace.skip_find()
-            return
-        left = self._pace.left(estimate_s)
+        self._pace.skip_find()
+
+    def _find_now(
+        self, one: Configuration, timed: Mapping[Configuration, Timing], facts: Mapping[str, Any], frames_s: float
+    ) -> None:
+        left = self._pace.left(frames_s)
         self.say(f"{self._pace.place()} boxes of {self.clip.n_frames} frames, {self._labels[one]}{left}")
+        place = self.store.beside(facts, ".npz")
         try:
-            with self._pace.finding(estimate_s):
+            with self._pace.finding(frames_s):
                 self.do(Job("find", one, self.clip, str(place)))
         except (BackendError, ConfigError) as error:
             self._left_out |= dict.fromkeys(timed, str(error))
+            self.say(f"left out: {self._labels[one]}: {error}")
             return
         self.store.put(facts, {"found_by": self._labels[one]})
-        self._found[network] = Found.load(place)
-
-    def _leave_out(self, one: Configuration, error: Exception) -> None:
-        self._left_out[one] = str(error)
-        self.say(f"left out: {self._labels[one]}: {error}")
-        if isinstance(error, BackendError):
-            self._hopeless[_family(one)] = str(error)
+        self._found[Network.of(one)] = Found.load(place)
 
     def _give_up_slow(self, timed: Mapping[Configuration, Timing], fastest: Configuration) -> None:
         for one, timing in timed.items():
@@ -182,7 +190,7 @@ def _family(one: Configuration) -> tuple[str, str, str]:
     return one.weights, one.backend, one.precision
 
 
-def _loaded(place: Any) -> Found | None:
+def _loaded(place: Path) -> Found | None:
     try:
         return Found.load(place)
     except (OSError, ValueError, KeyError):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.errors import UsageError
 from pipeline.core.whole_file import write_whole
 
 _WHAT = "measured by `tracklight tune`; may be deleted, it is then measured again"
@@ -38,10 +39,20 @@ class Store:
             return None
 
     def put(self, facts: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        """Keep a measurement. Raises OSError."""
+        """Keep a measurement.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
         key = _key(facts)
         document = {"what": _WHAT, "facts": _plain(facts), "result": result}
-        write_whole(self._place(key, ".json"), json.dumps(document, indent=1) + "\n")
+        try:
+            write_whole(self._place(key, ".json"), json.dumps(document, indent=1) + "\n")
+        except OSError as error:
+            raise UsageError(
+                f"{self._folder}: wanted to keep measurements there: {error.strerror or error}; "
+                "name another folder in TRACKLIGHT_CACHE"
+            ) from error
         self._kept_now.add(key)
 
     def beside(self, facts: Mapping[str, Any], suffix: str) -> Path:
