@@ -133,7 +133,7 @@ def _check_scheduler(config: RunConfig) -> None:
     try:
         scheduler(name)
     except UsageError as error:
-        raise ConfigError(f"runtime.{error}") from None
+        raise ConfigError(f"runtime.scheduler: {str(error).partition(': ')[2]}") from None
     if name == "idle-free":
         return
     if policy is OverloadPolicy.EVERY_NTH:

@@ -36,7 +36,7 @@ class FrameChoice:
         self._clock = clock
         self._make_scheduler = make_scheduler
         self._lock = threading.Lock()
-        self._last: dict[str, tuple[int, int]] = {}
+        self._last: dict[str, tuple[int | None, int]] = {}
         """By source, the frame that was detected last and the one that left its channel last."""
         self._schedulers: dict[str, LiveScheduler] = {}
         self._refused: LiveScheduler | None = None
@@ -47,9 +47,9 @@ class FrameChoice:
         if n is None:
             return False
         with self._lock:
-            detected, seen = self._last.get(frame.source_id, (-n, -1))
+            detected, seen = self._last.get(frame.source_id, (None, -1))
         # A source that was begun anew counts from 0 again.
-        is_due = frame.index <= seen or frame.index - detected >= n
+        is_due = detected is None or frame.index <= seen or frame.index - detected >= n
         return not is_due or (is_live and n_newer > 0)
 
     def takes(self, frame: Frame, *, waited: bool) -> bool:
@@ -84,7 +84,7 @@ class FrameChoice:
     def let_pass(self, frame: Frame) -> None:
         """A frame goes by without detection."""
         with self._lock:
-            detected, _ = self._last.get(frame.source_id, (frame.index, 0))
+            detected, _ = self._last.get(frame.source_id, (None, -1))
             self._last[frame.source_id] = detected, frame.index
 
     def ran(self, frames: Sequence[Frame], runtime_ns: int) -> None:

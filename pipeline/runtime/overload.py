@@ -272,7 +272,9 @@ class Overload:
         costs = self._costs()
         runtime_s = sum(self._runtimes) / len(self._runtimes) / 1e9
         rates = self.arrivals.rates()
-        busy = runtime_s * sum(rates.values()) / costs[self._rung]
+        # What was measured is the rung's own; that only every n-th frame is detected does not make it shorter.
+        measured = costs[self._rung] if self._ladder is not None else 1.0
+        busy = runtime_s * sum(rates.values()) / measured
         expected = self._expected(rates, costs) if self.rules.policy is OverloadPolicy.BEST else ()
         return Window(max(missed, 0.0), age_s, [busy * cost for cost in costs], expected)
 

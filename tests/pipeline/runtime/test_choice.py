@@ -224,6 +224,16 @@ def test_frames_of_a_live_source_pass_at_once_and_the_newest_that_is_due_is_dete
     assert _gathered(batcher) == ["(4)"]
 
 
+def test_the_first_detected_frame_may_be_one_with_others_before_it() -> None:
+    batcher, channel = _filling(5, Policy.NEWEST, 30)
+    for index in range(3):
+        channel.put(_frame(index))
+    assert _gathered(batcher) == ["(0)", "(1)"]
+    assert _gathered(batcher) == ["2"]
+    channel.put(_frame(3))
+    assert _gathered(batcher) == ["(3)"]
+
+
 def test_frames_pass_without_waiting_for_another_source_to_be_detected() -> None:
     batcher, channel = _filling(2, Policy.NEWEST, 30, max_batch=4)
     other: Channel[Frame] = Channel(8, Policy.BLOCK, batcher.changed)
