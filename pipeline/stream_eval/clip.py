@@ -7,12 +7,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pipeline.config.build import make_source
+from pipeline.config.build import LIVE_KINDS, make_source
 from pipeline.config.cameras import addresses_of
 from pipeline.config.schema import RunConfig
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.detections import Detections
-from pipeline.core.errors import DatasetError
+from pipeline.core.errors import DatasetError, UsageError
 from pipeline.core.frame import Frame
 from pipeline.core.protocols import Detector
 from pipeline.stream_eval.frame_rate import rate_text, rates_agree
@@ -27,10 +27,20 @@ class Clip:
     Attributes:
         labelled: the labels.
         config: a run of these pictures: one source, no outputs.
+
+    Raises:
+        SourceError, UsageError: an address that leads nowhere, or to something else than one recording.
     """
 
     labelled: Labelled
     config: RunConfig
+
+    def __post_init__(self) -> None:
+        found = addresses_of(self.config)
+        if len(found) != 1 or found[0].kind in LIVE_KINDS:
+            raise UsageError(
+                f"{self.labelled.name}: wanted one video or folder of pictures, found {', '.join(self.config.sources)}"
+            )
 
     @property
     def stream(self) -> Stream:

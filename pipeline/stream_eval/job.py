@@ -44,6 +44,7 @@ def clips_of(labelled: Sequence[Labelled], source: str | None, config: RunConfig
 
     Raises:
         UsageError: one place for several sequences, or none where nothing lies beside the labels.
+        SourceError: nothing is at a place.
     """
     clips = []
     for one in labelled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +16,7 @@ from pipeline.config.schema import RunConfig
 from pipeline.core.arrays import IntArray
 from pipeline.core.detections import Detections
 from pipeline.core.errors import SourceError
-from pipeline.core.frame import StreamInfo
+from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.motion import TrackMotion
 from pipeline.core.protocols import Detector
 from pipeline.core.result import FrameResult
@@ -75,6 +76,29 @@ class LiveRun:
         return np.array(spans, np.int64)
 
 
+class _Warm:
+    """A detector that is warm already: warming up again would let the first frames wait."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self.n_parallel = int(getattr(detector, "n_parallel", 1))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by class_id."""
+        return self._detector.class_names
+
+    def warmup(self) -> None:
+        """Nothing."""
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """As the detector does."""
+        return self._detector.detect(frames)
+
+    def close(self) -> None:
+        """Nothing: it is somebody else's."""
+
+
 class _Keeper:
     """A sink that keeps results without their pictures."""
 
@@ -115,7 +139,7 @@ def run_live(clip: Clip, detector: Detector, *, decode: Decode = "excluded", sec
     config = _paced(clip.config, clip.stream, decode, seconds)
     _warm_up(clip, detector)
     keeper = _Keeper()
-    with build_run(config, detector=detector, extra_sinks=[SinkBinding("kept", keeper)]) as running:
+    with build_run(config, detector=_Warm(detector), extra_sinks=[SinkBinding("kept", keeper)]) as running:
         running.runner.run()
     if not keeper.results:
         raise SourceError(f"{clip.labelled.name}: wanted results of the run, found none")
