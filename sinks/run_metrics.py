@@ -120,7 +120,12 @@ class RunMetrics:
             self._count(results, account.dropped, name, "dropped")
             for incident, n in account.counters.items():
                 self._count(counts, n, name, incident)
-        yield from (latency, stages, held, capacity, results, counts)
+        rungs = _counter("overload_rung_seconds", "Time on each rung of the overload's ladder.", "rung")
+        rung = _gauge("overload_rung", "1 for the rung that the run stands on, 0 for the others.", "rung")
+        for name, seconds in measures.rung_s.items():
+            self._count(rungs, seconds, name)
+            rung.add_metric([redact(name)], float(name == measures.rung))
+        yield from (latency, stages, held, capacity, results, counts, rungs, rung)
 
     def _scenes(self) -> Iterator[Metric]:
         events = _counter("events", "Events that began.", "source", "kind", "rule")

@@ -33,6 +33,7 @@ def print_table(report: RunReport, written: Sequence[str]) -> None:
         f"{report.status}: {report.emitted_per_s:.1f} frames/s over {report.wall_s:.1f} s",
         f"latency: p50 {end.p50_ms:.0f}, p95 {end.p95_ms:.0f}, p99 {end.p99_ms:.0f} ms",
         f"bounded by {short_name(report.bounded_by)}",
+        *_overload(report.overload),
         *(f"wrote {path}" for path in written if Path(path).exists()),
     ]
     for line in lines:
@@ -52,6 +53,18 @@ def _latency_cost(source: str, streaming: StreamingReport) -> str:
             f"{cost.staleness_frames:.1f} frames old)"
         )
     return f"{shortened(source, NAME_WIDTH)}: lost to latency, estimated: {'; '.join(told) or 'not known'}"
+
+
+def _overload(told: Mapping[str, Any]) -> Iterator[str]:
+    """What gave way under overload, in a line."""
+    if not told:
+        return
+    parts = [f"{rung['name']} for {rung['time_s']:.0f} s" for rung in told.get("rungs", ()) if rung["time_s"]]
+    if told.get("n_changes"):
+        parts.append(f"{told['n_changes']} changes")
+    if "filled" in told:
+        parts.append(f"{told['filled']} frames filled in")
+    yield f"overload: {told['policy']}: {', '.join(parts) or 'nothing gave way'}"
 
 
 def _counts(source: str, counts: Mapping[str, Any]) -> Iterator[str]:

@@ -112,6 +112,8 @@ class RunMeasures:
         queues: by the stage that takes from it; `detect:<source>` is a source's own.
         sinks: by name.
         busy_s: by stage, for how long its thread has been at the piece of work in hand; absent while it waits.
+        rung_s: by rung of the overload's ladder, for how long the run has stood on it; empty where there is none.
+        rung: the one that it stands on now.
     """
 
     latency: Mapping[str, Histogram]
@@ -119,6 +121,8 @@ class RunMeasures:
     queues: Mapping[str, QueueDepth]
     sinks: Mapping[str, SinkAccount]
     busy_s: Mapping[str, float] = field(default_factory=dict)
+    rung_s: Mapping[str, float] = field(default_factory=dict)
+    rung: str = ""
 
 
 class RunControl(Protocol):

@@ -199,6 +199,14 @@ class Overload:
         """`filled`: frames of a source that were not detected, and filled in."""
         return {"filled": self._filled[source_id]} if self.fills_in else {}
 
+    def rung_s(self) -> dict[str, float]:
+        """For how long the run has stood on each rung (s); empty where there is nothing to choose from."""
+        with self._lock:
+            time_ns = Counter(self._time_ns)
+            if self._began_ns is not None:
+                time_ns[self._rung] += max(self._clock.now_ns() - self._rung_since_ns, 0)
+        return {name: time_ns[number] / 1e9 for number, name in enumerate(self._names)}
+
     def report(self) -> dict[str, object]:
         """The policy, the time on each rung and the changes; empty where a run does what it always did."""
         if self.rules.policy is OverloadPolicy.DROP:
@@ -208,16 +216,13 @@ class Overload:
             told |= {"every_nth": self.rules.every_nth or "auto", "filled": sum(self._filled.values())}
         if self._governor is None:
             return told
+        rung_s = self.rung_s()
+        costs = self._ladder.costs if self._ladder is not None else ()
         with self._lock:
-            now_ns = self._clock.now_ns()
-            time_ns = Counter(self._time_ns)
-            if self._began_ns is not None:
-                time_ns[self._rung] += max(now_ns - self._rung_since_ns, 0)
-            costs = self._ladder.costs if self._ladder is not None else ()
             rungs = [
                 {
                     "name": name,
-                    "time_s": time_ns[number] / 1e9,
+                    "time_s": rung_s[name],
                     "detected": self._detected[number],
                     **({"cost": costs[number]} if costs else {}),
                 }

@@ -343,7 +343,8 @@ class Runner:
         now_ns = time.monotonic_ns()
         at_work = [(worker.stage, work) for worker in self._workers if worker.alive and (work := worker.work)]
         busy_s = {stage: (now_ns - work.since_ns) / 1e9 for stage, work in at_work}
-        return RunMeasures(latency, stages, queues, {line.binding.name: line.account_now() for line in lines}, busy_s)
+        accounts = {line.binding.name: line.account_now() for line in lines}
+        return RunMeasures(latency, stages, queues, accounts, busy_s, self.overload.rung_s(), self.overload.rung)
 
     def report(self) -> RunReport:
         """What happened so far; final once `run` has returned or raised."""
