@@ -98,6 +98,7 @@ class Control:
         self.statuses = statuses
         self.sinks = sinks or {}
         self.busy_s = busy_s or {}
+        self.rungs: tuple[Mapping[str, float], str] = ({}, "")
 
     def sources(self) -> tuple[SourceStatus, ...]:
         return self.statuses
@@ -106,7 +107,7 @@ class Control:
         histogram = Histogram(tuple(range(len(bounds_s))), 20, 1.5)
         queues = {"detect:cam": QueueDepth(1, 2)}
         return RunMeasures(
-            {"cam": histogram, "gone": histogram}, {"detect": histogram}, queues, self.sinks, self.busy_s
+            {"cam": histogram, "gone": histogram}, {"detect": histogram}, queues, self.sinks, self.busy_s, *self.rungs
         )
 
 
@@ -202,6 +203,16 @@ def test_what_latency_costs_a_live_source(serve: Callable[..., MetricsSink]) -> 
     shown = {name for name, labels in samples if ("at", "display") in labels}
     assert shown == {"tracklight_age_seconds", "tracklight_staleness_frames"}, "what is not known is left out"
     assert not any(("source", "file") in labels and ("at", "emission") in labels for _, labels in samples)
+
+
+def test_where_the_overload_has_led(serve: Callable[..., MetricsSink]) -> None:
+    control = Control(status())
+    sink = serve(control)
+    assert not any(name.startswith("tracklight_overload") for name, _ in parsed(get(sink, "/metrics")[1]))
+    control.rungs = ({"640": 12.5, "416": 30.0}, "416")
+    samples = parsed(get(sink, "/metrics")[1])
+    assert of(samples, "tracklight_overload_rung_seconds_total", rung="640") == 12.5
+    assert [of(samples, "tracklight_overload_rung", rung=rung) for rung in ("640", "416")] == [0, 1]
 
 
 def test_the_process_is_there_from_the_system(serve: Callable[..., MetricsSink]) -> None:
