@@ -23,6 +23,7 @@ VERBS = {
     "run": "detect and track in files, cameras and streams; write video, tracks and a report",
     "annotate": "tracks of every video of a folder; goes on where it was interrupted",
     "val": "average precision of a detector on a labelled data set",
+    "track-eval": "HOTA, MOTA and IDF1 of recorded tracks",
     "stream-eval": "streaming accuracy (sAP): what latency costs, on labelled video",
     "train": "train or fine-tune a detector",
     "dataset": "make, check, convert, split and plot data sets",
@@ -38,11 +39,6 @@ VERBS = {
 }
 """Verbs that work; each is the module of that name beside this one (`_` for `-`), with `add_arguments(parser)` and
 `run(args)`."""
-
-LATER_VERBS = {
-    "track-eval": "HOTA, MOTA and IDF1 of recorded tracks",
-}
-"""Verbs whose names are taken and that are not built yet; they say so instead of pretending."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -99,8 +95,6 @@ def _dispatch(arguments: list[str]) -> int:
         return DONE
     if first.startswith("-"):
         arguments, first = ["run", *arguments], "run"
-    if first in LATER_VERBS:
-        raise UsageError(f"{first}: not built yet in this version; what there is: {', '.join(VERBS)}")
     if first not in VERBS:
         from pipeline.config.registry import nearest
 
@@ -116,11 +110,11 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _overview() -> str:
-    width = max(map(len, (*VERBS, *LATER_VERBS))) + 2
+    width = max(map(len, VERBS)) + 2
     lines = ["usage: tracklight VERB [options]   (VERB may be left out: run)", ""]
     lines += [f"  {name:<{width}}{text}" for name, text in VERBS.items()]
-    lines += ["", "not built yet: " + ", ".join(LATER_VERBS), ""]
     lines += [
+        "",
         "tracklight VERB --help tells a verb's options.",
         "",
         "  tracklight --source street.mp4 -o out.mp4 -o tracks.jsonl",

@@ -62,9 +62,8 @@ def _add_schedule(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("time")
     group.add_argument(
         "--scheduler",
-        default="idle-free",
         metavar="NAME",
-        help="idle-free, shrinking-tail, stride-2 (any number), planned (default: %(default)s)",
+        help="idle-free, shrinking-tail, stride-2 (any number), planned (default: the configuration's, idle-free)",
     )
     group.add_argument(
         "--forecast",
@@ -115,13 +114,13 @@ def run(args: argparse.Namespace) -> int:
     from pipeline.stream_eval.read_truth import read_truth
     from pipeline.streaming.schedulers import scheduler
 
-    scheduler(args.scheduler)
-    labelled = read_truth(Path(args.truth), frame_rate(args.fps) if args.fps else None, args.sequence or [])
     config = _config(args)
+    scheduler(config.runtime.scheduler)
+    labelled = read_truth(Path(args.truth), frame_rate(args.fps) if args.fps else None, args.sequence or [])
     forecast = make_forecast(args.forecast, config.tracker)
     evidence = _evidence(args, labelled, config)
     evaluation = evaluate(evidence.answers, eta, forecast)
-    document = _document(args, evidence, evaluation, _curve(args, evidence, eta, forecast), config)
+    document = _document(args, evidence, evaluation, _curve(args, config, evidence, eta, forecast), config)
     _write(args, document, evaluation, evidence)
     if not args.quiet:
         from rich.console import Console
@@ -202,7 +201,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
             precision=args.precision,
             classes=args.classes,
         ),
-        "runtime": given(batch=args.batch_size),
+        "runtime": given(batch=args.batch_size, scheduler=args.scheduler),
     }
     if args.tracker is not None:
         flags["tracker"] = tracker_section(args.tracker)
@@ -225,7 +224,7 @@ def _evidence(args: argparse.Namespace, labelled: list[Labelled], config: RunCon
         return _Evidence(answers, "recorded", clips=clips, notes=notes)
     device = _given_device(args)
     detected = stored_detections(labelled, args.detections, config)
-    answers = simulate_all(detected, scheduler(args.scheduler), device, args.seed)
+    answers = simulate_all(detected, scheduler(config.runtime.scheduler), device, args.seed)
     return _Evidence(answers, "simulated", detected, device, clips)
 
 
@@ -244,7 +243,7 @@ def _run_pipeline(args: argparse.Namespace, clips: list[Clip], config: RunConfig
             else:
                 device = device_of([it.play(clips[0], args.decode, MEASURE_S)], "measured in a run in real time")
                 device = replace(device, unlimited=args.devices == "unlimited")
-            answers = simulate_all(detected, scheduler(args.scheduler), device, args.seed)
+            answers = simulate_all(detected, scheduler(config.runtime.scheduler), device, args.seed)
             return _Evidence(answers, "simulated", detected, device, clips, notes)
         runs = [it.play(clip, args.decode) for clip in clips]
         device = device_of(runs, "measured in this run")
@@ -266,7 +265,9 @@ def _given_device(args: argparse.Namespace) -> Device:
 # -- results ----------------------------------------------------------------------------------------------------------
 
 
-def _curve(args: argparse.Namespace, evidence: _Evidence, eta: Fraction, forecast: Any) -> list[CurvePoint]:
+def _curve(
+    args: argparse.Namespace, config: RunConfig, evidence: _Evidence, eta: Fraction, forecast: Any
+) -> list[CurvePoint]:
     """Accuracy at other latencies, where somebody will see it."""
     from pipeline.stream_eval.latency_curve import shifted_curve, simulated_curve
     from pipeline.streaming.schedulers import scheduler
@@ -276,7 +277,7 @@ def _curve(args: argparse.Namespace, evidence: _Evidence, eta: Fraction, forecas
     if evidence.detected is None:
         return shifted_curve(evidence.answers, eta, forecast)
     unlimited = args.devices == "unlimited"
-    return simulated_curve(evidence.detected, scheduler(args.scheduler), eta, forecast, unlimited=unlimited)
+    return simulated_curve(evidence.detected, scheduler(config.runtime.scheduler), eta, forecast, unlimited=unlimited)
 
 
 def _document(
@@ -296,7 +297,7 @@ def _document(
         results=args.results,
         detections=args.detections,
         source=args.source,
-        scheduler=None if args.results else args.scheduler,
+        scheduler=None if args.results else config.runtime.scheduler,
         forecast=args.forecast,
         eta=args.eta,
         decode=args.decode if runs else "excluded",

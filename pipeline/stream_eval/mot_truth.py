@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.core.arrays import BoolArray
 from pipeline.core.errors import DatasetError
-from pipeline.evaluation.mot_metrics import DISTRACTORS, PEDESTRIAN
+from pipeline.evaluation.mot_metrics import DISTRACTORS, PEDESTRIAN, Benchmark
 from pipeline.evaluation.mot_text import MotRows, read_mot, read_seqinfo
 from pipeline.stream_eval.frame_rate import frame_rate, rate_text, rates_agree
 from pipeline.stream_eval.labelled import Labelled
@@ -30,7 +30,7 @@ _COLUMNS_WITH_CLASS = 9
 
 
 def read_mot_truth(folder: Path, fps: Fraction | None = None) -> Labelled:
-    """One sequence.
+    """One sequence; its name is its folder's, for copies of seqinfo.ini keep names of other detectors.
 
     Args:
         folder: holds seqinfo.ini and gt/gt.txt.
@@ -52,25 +52,31 @@ def read_mot_truth(folder: Path, fps: Fraction | None = None) -> Labelled:
         raise DatasetError(
             f"{path}: wanted frames up to {info.n_frames}, as seqinfo.ini says, found {rows.frame.max()}"
         )
-    there, crowd = _what_counts(rows, path, info.name)
-    stream = Stream(info.name, rate, info.n_frames, info.width_px, info.height_px)
+    name = folder.resolve().name
+    there, crowd = _what_counts(rows, path)
+    stream = Stream(name, rate, info.n_frames, info.width_px, info.height_px)
     return Labelled(_truth(stream, rows, there, crowd, path), path, folder / "img1")
 
 
-def _what_counts(rows: MotRows, path: Path, name: str) -> tuple[BoolArray, BoolArray]:
+def _what_counts(rows: MotRows, path: Path) -> tuple[BoolArray, BoolArray]:
     """Which boxes are there at all, and which of them count neither for nor against."""
     unsure = rows.confidence == 0
-    if _columns(path) != _COLUMNS_WITH_CLASS:
+    benchmark = benchmark_of(path)
+    if benchmark == "MOT15":
         return np.ones(len(rows), np.bool_), unsure
-    distractors = DISTRACTORS["MOT20" if name.startswith("MOT20") else "MOT17"]
+    distractors = DISTRACTORS[benchmark]
     is_person, is_like = rows.class_id == PEDESTRIAN, np.isin(rows.class_id, distractors)
     return is_person | is_like, unsure | is_like
 
 
-def _columns(path: Path) -> int:
+def benchmark_of(path: Path) -> Benchmark:
+    """Whose rules a gt/gt.txt follows: by its columns, and MOT20's by the name of the sequence's folder."""
     with path.open(encoding="utf-8") as file:
         first = next((line for line in file if line.strip()), "")
-    return len(first.strip().rstrip(",").replace(",", " ").split())
+    columns = len(first.strip().rstrip(",").replace(",", " ").split())
+    if columns != _COLUMNS_WITH_CLASS:
+        return "MOT15"
+    return "MOT20" if path.resolve().parents[1].name.startswith("MOT20") else "MOT17"
 
 
 def _truth(stream: Stream, rows: MotRows, there: BoolArray, crowd: BoolArray, path: Path) -> Truth:

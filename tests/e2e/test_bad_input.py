@@ -124,7 +124,7 @@ def test_wrong_usage(arguments: list[str], wanted: str, clip: Path, capsys: pyte
 
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
-    [(["rn"], "did you mean 'run'"), (["tune"], "not built yet"), (["check", "--set", "a"], "key.path=value")],
+    [(["rn"], "did you mean 'run'"), (["stream-eval"], "--truth"), (["check", "--set", "a"], "key.path=value")],
 )
 def test_wrong_verbs(arguments: list[str], wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert wanted in _fails(capsys, *arguments, code=2)

@@ -12,7 +12,7 @@ import yaml
 from detector import box_kernels
 from pipeline.analytics import kernels as rule_kernels
 from pipeline.cli import doctor, main
-from pipeline.cli.main import LATER_VERBS, VERBS
+from pipeline.cli.main import VERBS
 from tracker import kernels as tracker_kernels
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 def test_the_overview_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for verb in (*VERBS, *LATER_VERBS):
+    for verb in VERBS:
         assert verb in shown
 
 
@@ -31,12 +31,6 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
         main([verb, "--help"])
     assert ended.value.code == 0
     assert f"tracklight {verb}" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("verb", LATER_VERBS)
-def test_a_verb_that_is_not_built_says_so(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([verb]) == 2
-    assert "not built yet" in capsys.readouterr().err
 
 
 def test_without_arguments_the_overview_and_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -210,10 +210,10 @@ def test_mot_that_cannot_be_used_is_refused(rows: list[str], said: str, tmp_path
 def test_a_folder_of_sequences_and_one_of_them(tmp_path: Path) -> None:
     for name, fps in (("a", 10), ("b", 25)):
         mot(tmp_path / name, ["1,1,10,10,20,40,1,1,1"], fps=fps, name=name.upper())
-    assert [(one.name, one.truth.stream.fps) for one in read_truth(tmp_path)] == [("A", 10), ("B", 25)]
-    assert [one.name for one in read_truth(tmp_path, names=["B"])] == ["B"]
-    with pytest.raises(UsageError, match="found 'C'; there: A, B"):
-        read_truth(tmp_path, names=["C"])
+    assert [(one.name, one.truth.stream.fps) for one in read_truth(tmp_path)] == [("a", 10), ("b", 25)]
+    assert [one.name for one in read_truth(tmp_path, names=["b"])] == ["b"]
+    with pytest.raises(UsageError, match="found 'c'; there: a, b"):
+        read_truth(tmp_path, names=["c"])
     with pytest.raises(DatasetError, match="10 frames/s"):
         read_truth(tmp_path, Fraction(25))
 
