@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import random
 import sys
@@ -278,6 +279,7 @@ class Camera:
             if self._stop.is_set():
                 return
             kind = fault.__name__
+            logging.info("%s: %s is over", self.name, kind)
             back_s = self._wait_until_live()
             if self._stop.is_set():
                 return
@@ -286,6 +288,8 @@ class Camera:
                 self._outcome.never_back.append(f"{self.name} after {kind} at {time.strftime('%H:%M:%S')}")
                 continue
             self._outcome.back_s.setdefault(kind, []).append(back_s)
+            if back_s > LIVE_AGAIN_S:
+                logging.warning("%s: back %.2f s after %s", self.name, back_s, kind)
             if same_scene:
                 self._stop.wait(0.5)
                 self._outcome.short_breaks += 1
@@ -379,8 +383,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--cameras", type=int, default=4)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--verbose", action="store_true", help="tell when each fault is over")
     args = parser.parse_args()
     seed = args.seed if args.seed is not None else random.randrange(10_000)
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO if args.verbose else logging.WARNING)
     print(f"seed {seed}", flush=True)
     print(json.dumps(campaign(args.minutes * 60, seed, args.cameras).summary(), indent=2))
 
