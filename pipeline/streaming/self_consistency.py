@@ -63,22 +63,25 @@ class SelfConsistency:
 
         Args:
             viewer: whom.
-            at_ns: since when; not before what that viewer was shown last.
+            at_ns: since when; what was shown last stands until then, so that an earlier instant counts as its own.
             index: number of the frame behind them.
             captured_ns: when that was captured.
             tracks: the boxes as they are shown, moved ahead where the run makes up for latency.
         """
-        standing = Standing(
-            at_ns=at_ns,
-            index=index,
-            captured_ns=captured_ns,
-            xyxy=tracks.xyxy,
-            score_bin=score_bins(tracks.confidence),
-            class_id=tracks.class_id,
-            track_id=tracks.track_id,
-        )
+        score_bin = score_bins(tracks.confidence)
         with self._lock:
-            self._viewers[viewer].shown.append(standing)
+            shown = self._viewers[viewer].shown
+            shown.append(
+                Standing(
+                    at_ns=max(at_ns, shown[-1].at_ns) if shown else at_ns,
+                    index=index,
+                    captured_ns=captured_ns,
+                    xyxy=tracks.xyxy,
+                    score_bin=score_bin,
+                    class_id=tracks.class_id,
+                    track_id=tracks.track_id,
+                )
+            )
 
     def said(self, index: int, captured_ns: int, at_ns: int, tracks: Tracks) -> None:
         """What the pipeline says of a frame; it tells what was true since the frame of which it spoke last.
