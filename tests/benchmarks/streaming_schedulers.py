@@ -9,6 +9,7 @@ taken. Every scheduler gets the same draws. Figures are means over the seeds; di
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -62,6 +63,15 @@ def runtimes(shape: str, mean_ms: float) -> Runtimes:
     return Runtimes((samples / samples.mean() * mean_ms * 1e6).round().astype(np.int64), shape)
 
 
+def reference_runtimes() -> list[Runtimes]:
+    """The four distributions that the reference implementation was run with."""
+    document = json.loads((Path(__file__).parents[1] / "golden" / "sap" / "sap.json").read_text())
+    return [
+        Runtimes((np.array(samples_s) * 1e9).round().astype(np.int64), f"reference's {name}")
+        for name, samples_s in document["runtime_samples"].items()
+    ]
+
+
 @dataclass(frozen=True)
 class Sequence:
     """Labels of a sequence, and what the detector finds in each frame."""
@@ -90,9 +100,8 @@ def _boxes(rows: MotRows, of_frame: np.ndarray) -> Boxes:
     return Boxes(rows.ltwh[of_frame], rows.confidence[of_frame], one_class, rows.track_id[of_frame])
 
 
-def measure(sequences: list[Sequence], shape: str, mean_ms: float, seed: int, with_ap: bool) -> np.ndarray:
+def measure(sequences: list[Sequence], expected: Runtimes, seed: int, with_ap: bool) -> np.ndarray:
     """Mean staleness in frames and sAP in per cent, float64 (schedulers, 2)."""
-    expected = runtimes(shape, mean_ms)
     table = []
     for name in SCHEDULERS:
         draws = expected.draws(seed)
@@ -130,10 +139,11 @@ def main() -> None:
     )
     print("| sAP, %: idle-free | shrinking-tail | planned | planned - shrinking-tail |")
     print("|---|---|" + "---|" * 8)
-    for shape, mean_ms in product(SHAPES, MEANS_MS):
-        seeds = range(1 if shape == "constant" else arguments.seeds)
-        table = np.array([measure(sequences, shape, mean_ms, seed, not arguments.staleness_only) for seed in seeds])
-        cells = [shape, str(mean_ms)]
+    cases = [runtimes(shape, mean_ms) for shape, mean_ms in product(SHAPES, MEANS_MS)] + reference_runtimes()
+    for expected in cases:
+        seeds = range(1 if len(set(expected.samples_ns)) == 1 else arguments.seeds)
+        table = np.array([measure(sequences, expected, seed, not arguments.staleness_only) for seed in seeds])
+        cells = [expected.name, f"{expected.mean_ns / 1e6:.3g}"]
         for column in (0, 1):
             cells += [f"{value:.2f}" for value in table[:, :, column].mean(axis=0)]
             cells.append(difference(table[:, 2, column] - table[:, 1, column]))
