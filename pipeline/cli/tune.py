@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="labels of the clip: a COCO .json of video, or a MOT folder; without, the most trusted configuration's "
         "own offline results are the measure",
     )
+    parser.add_argument(
+        "--trust",
+        metavar="FILE|NAME",
+        help="without labels, the one of --weights whose offline results are the measure",
+    )
     parser.add_argument("--fps", type=_positive, metavar="F", help="frames per second of a folder of pictures")
     parser.add_argument(
         "--seconds", type=_positive, default=20.0, metavar="S", help="stretch from the beginning (default: %(default)g)"
@@ -134,6 +139,7 @@ def _wanted(args: argparse.Namespace) -> Wanted:
         clip=open_clip(args.source, seconds=args.seconds, fps=args.fps),
         space=space,
         truth=args.truth,
+        trust=args.trust,
         limits=Limits(args.max_latency_ms, args.max_cpu),
         time_limit_s=args.time_limit,
         **options,

@@ -111,29 +111,38 @@ def labelled_judge(truth: Truth, common: Sequence[str], path: Path) -> Judge:
     return Judge(Truth(truth.stream, boxes, crowd, area, tuple(common)), f"labels of {path}")
 
 
-def pseudo_judge(frames: Mapping[Network, Sequence[Detections]], stream: Stream, common: Sequence[str]) -> Judge:
+def pseudo_judge(
+    frames: Mapping[Network, Sequence[Detections]], stream: Stream, common: Sequence[str], trust: str | None = None
+) -> Judge:
     """What the most trusted network finds with all the time in the world: tracked, gaps filled, short tracks left out.
 
     Each network says so of the clip, and is judged by what all the others say; the one that they confirm most is
-    trusted (mean AP). Of a network in several precisions the most exact one takes part. With one network there is no
-    choice.
+    trusted: mean AP, classes weighing as much as they have boxes. Of a network in several precisions the most exact
+    one takes part. With one network there is no choice.
 
     Args:
         frames: detections by network, of the classes that count.
         stream: the clip.
         common: names of the classes.
+        trust: weights that are trusted whatever the others say; the networks are those of these weights then.
 
     Raises:
-        UsageError: nothing was found in the clip.
+        UsageError: nothing was found in the clip, or `trust` names none of the networks.
     """
-    every = {network: _pseudo(frames[network], stream, common) for network in _most_exact(frames)}
-    every = {network: truth for network, truth in every.items() if any(len(boxes) for boxes in truth.boxes)}
-    if not every:
+    exact = _most_exact(frames)
+    able = [network for network in exact if trust in (None, network.weights)]
+    if not able:
+        known = ", ".join(dict.fromkeys(network.weights for network in exact))
+        raise UsageError(f"--trust: wanted one of the weights that were measured ({known}), found {trust!r}")
+    every = {network: _pseudo(frames[network], stream, common) for network in exact}
+    every = {network: truth for network, truth in every.items() if any(map(len, truth.boxes))}
+    able = [network for network in able if network in every]
+    if not able:
         raise UsageError(
             f"{stream.name}: wanted objects to tune on ({', '.join(common)}), found none; "
             "take another clip, or other weights"
         )
-    trusted = max(every, key=lambda network: _confirmed(network, frames, every))
+    trusted = able[0] if len(able) == 1 else max(able, key=lambda network: _confirmed(network, frames, every))
     size = f" at {trusted.img_size} px" if trusted.img_size else ""
     words = (
         f"no labels: what {Path(trusted.weights).name}{size} finds and tracks offline, gaps filled; "
@@ -152,11 +161,16 @@ def _most_exact(frames: Mapping[Network, object]) -> list[Network]:
 def _confirmed(
     network: Network, frames: Mapping[Network, Sequence[Detections]], every: Mapping[Network, Truth]
 ) -> float:
-    others = [truth for other, truth in every.items() if other != network]
-    if not others:
-        return 0.0
-    boxes = dict(enumerate(track_every_frame(frames[network], others[0].stream)))
-    return float(np.mean([average_precision([truth], [boxes]).ap or 0.0 for truth in others]))
+    boxes = dict(enumerate(track_every_frame(frames[network], every[network].stream)))
+    return float(np.mean([_ap_by_boxes(truth, boxes) for other, truth in every.items() if other != network]))
+
+
+def _ap_by_boxes(truth: Truth, boxes: Mapping[int, Boxes]) -> float:
+    """AP in which every true box weighs the same, so that a class that was hardly seen decides nothing."""
+    per_class = average_precision([truth], [boxes]).per_class
+    n = np.bincount(np.concatenate([one.class_id for one in truth.boxes]), minlength=len(truth.class_names))
+    weighed = [count * (per_class[name].ap or 0.0) for name, count in zip(truth.class_names, n.tolist(), strict=True)]
+    return float(sum(weighed) / n.sum())
 
 
 def _pseudo(frames: Sequence[Detections], stream: Stream, common: Sequence[str]) -> Truth:

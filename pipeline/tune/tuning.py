@@ -38,6 +38,7 @@ class Wanted:
         clip: the recording.
         space: what is tried.
         truth: labels of the clip, or None.
+        trust: without labels, the weights whose offline results are the truth; None = chosen among all.
         schedulers: which frames to take.
         compensations: to when tracks are moved.
         limits: what the choice must keep to.
@@ -47,6 +48,7 @@ class Wanted:
     clip: Clip
     space: Space
     truth: Path | None = None
+    trust: str | None = None
     schedulers: Sequence[str] = SCHEDULERS
     compensations: Sequence[str] = COMPENSATIONS
     limits: Limits = field(default_factory=Limits)
@@ -173,7 +175,7 @@ def _judged(
     frames = {network: with_classes(one, common) for network, one in found.items()}
     if labels is not None and wanted.truth is not None:
         return labelled_judge(labels, common, wanted.truth), frames
-    return pseudo_judge(frames, wanted.clip.stream, common), frames
+    return pseudo_judge(frames, wanted.clip.stream, common, wanted.trust), frames
 
 
 def _rows(

@@ -57,6 +57,13 @@ def test_the_network_that_others_confirm_is_trusted(clip: Clip, seen: Callable[[
     assert len(pseudo_judge({coarse: seen(1), **every}, clip.stream, ("person",)).truth.boxes[9]) == 3
 
 
+def test_the_weights_that_are_named_are_trusted(clip: Clip, seen: Callable[[int], Any]) -> None:
+    every = {LIGHT: seen(2), HEAVY: seen(3)}
+    assert "light.pt" in pseudo_judge(every, clip.stream, ("person",), "light.pt").words
+    with pytest.raises(UsageError, match=r"--trust: wanted one of .* \(light\.pt, heavy\.pt\), found 'other'"):
+        pseudo_judge(every, clip.stream, ("person",), "other")
+
+
 def test_nothing_to_be_seen(clip: Clip, seen: Callable[[int], Any]) -> None:
     with pytest.raises(UsageError, match=r"street\.mp4: wanted objects to tune on \(person\), found none"):
         pseudo_judge({LIGHT: seen(0)}, clip.stream, ("person",))
