@@ -25,6 +25,8 @@ class Moment(StrEnum):
     """The first live output has written it."""
 
 
+FRAMES_PER_S = 10.0
+"""Frames that are asked about, of each source: what more of them would tell is not worth its time."""
 NOT_ASKED = "not estimated: runtime.latency_cost is off"
 NOT_LIVE = "none: a recorded source that is read as fast as it goes has no latency"
 NOT_TRACKED = "not estimated: it takes a tracker"
@@ -35,7 +37,7 @@ TOO_EARLY = "not estimated: too few results"
 class _Source:
     """One live source. `scene` belongs to the thread that emits, `displayed` is changed under the lock."""
 
-    consistency: SelfConsistency = field(default_factory=lambda: SelfConsistency(*Moment))
+    consistency: SelfConsistency
     age_at_display: Durations = field(default_factory=Durations)
     scene: tuple[int, tuple[int, int], int] | None = None
     is_tracked: bool = True
@@ -50,21 +52,29 @@ class LatencyAccount:
         offline_ap50: AP50 that the pipeline reaches on such footage without latency, 0 to 1; None = not known.
         compensate: to when the run moves tracks.
         is_on: False: nothing is counted.
+        frames_per_s: frames of each source that are asked about; None = every one.
     """
 
     def __init__(
-        self, offline_ap50: float | None = None, compensate: Compensate = Compensate.OFF, *, is_on: bool = True
+        self,
+        offline_ap50: float | None = None,
+        compensate: Compensate = Compensate.OFF,
+        *,
+        is_on: bool = True,
+        frames_per_s: float | None = FRAMES_PER_S,
     ) -> None:
         self._offline_ap50 = offline_ap50
         self._moves = compensate is not Compensate.OFF
         self._is_on = is_on
+        self._frames_per_s = frames_per_s
         # Entries are added by the sources' threads and stay; a look-up needs no lock.
         self._sources: dict[str, _Source] = {}
 
     def opened(self, info: StreamInfo) -> None:
         """A source is open, for the first time or again."""
         if self._is_on and info.is_live:
-            self._sources.setdefault(info.source_id, _Source())
+            account = SelfConsistency(*Moment, frames_per_s=self._frames_per_s)
+            self._sources.setdefault(info.source_id, _Source(account))
 
     def emitted(self, result: FrameResult) -> None:
         """A result of any source was just emitted. From one thread."""

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pipeline.core.arrays import IntArray
 from pipeline.core.latency_cost import LatencyCost
 from pipeline.core.tracks import Tracks
 from pipeline.streaming.between import Between, Said
-from pipeline.streaming.loss_tally import LossTally, score_bins
+from pipeline.streaming.loss_tally import LossTally
 from pipeline.streaming.standing import Asked, Standing, count_missed, count_standing
 
 LONGEST_GAP_S = 2.0
@@ -50,9 +51,15 @@ class SelfConsistency:
 
     Args:
         viewers: names of those who are shown the outputs, each at instants of its own.
+        frames_per_s: about how many frames are asked about; None = every one. They are drawn at uneven distances (the
+            same ones in every run), for what stands has a rhythm of its own.
     """
 
-    def __init__(self, *viewers: str) -> None:
+    def __init__(self, *viewers: str, frames_per_s: float | None = None) -> None:
+        self._every_ns = None if frames_per_s is None else 1e9 / frames_per_s
+        self._due_ns = -math.inf
+        self._judged_ns = 0
+        self._draws = np.random.default_rng(0)
         self._lock = threading.Lock()
         self._viewers = {name: _Viewer() for name in viewers}
         self._last: Said | None = None
@@ -68,7 +75,6 @@ class SelfConsistency:
             captured_ns: when that was captured.
             tracks: the boxes as they are shown, moved ahead where the run makes up for latency.
         """
-        score_bin = score_bins(tracks.confidence)
         with self._lock:
             shown = self._viewers[viewer].shown
             shown.append(
@@ -77,7 +83,7 @@ class SelfConsistency:
                     index=index,
                     captured_ns=captured_ns,
                     xyxy=tracks.xyxy,
-                    score_bin=score_bin,
+                    confidence=tracks.confidence,
                     class_id=tracks.class_id,
                     track_id=tracks.track_id,
                 )
@@ -106,6 +112,7 @@ class SelfConsistency:
     def begin_anew(self) -> None:
         """The scene is another one from here on: what was said and shown before tells nothing of it. Sums stay."""
         self._last = None
+        self._due_ns = -math.inf
         self._first_said_ns.clear()
         with self._lock:
             for viewer in self._viewers.values():
@@ -125,14 +132,19 @@ class SelfConsistency:
             return tally.cost(offline_ap50) if one.total.frames else None
 
     def _judge(self, before: Said, after: Said) -> None:
-        """Ask about every frame from one output's to the next one's, that one left out."""
+        """Ask about frames from one output's to the next one's, that one left out."""
         n_frames = after.index - before.index
         gap_ns = after.captured_ns - before.captured_ns
-        number = np.arange(n_frames)
         # Frames that were dropped arrived in between, evenly.
-        arrived_ns = before.captured_ns + number * gap_ns // n_frames
+        arrived_ns = before.captured_ns + np.arange(n_frames) * gap_ns // n_frames
+        number = self._drawn(arrived_ns)
+        if not len(number):
+            return
+        arrived_ns = arrived_ns[number]
         between = Between(before, after)
         xyxy, present = between.at(number / n_frames)
+        kept = math.exp((self._judged_ns - after.captured_ns) / 1e9 / RECENT_S)
+        self._judged_ns = after.captured_ns
         for viewer in self._viewers.values():
             with self._lock:
                 shown = list(viewer.shown)
@@ -149,7 +161,18 @@ class SelfConsistency:
                     count_missed(tally, asked)
             with self._lock:
                 viewer.total.add(tally)
-                viewer.recent.add(tally, math.exp(-gap_ns / 1e9 / RECENT_S))
+                viewer.recent.add(tally, kept)
+
+    def _drawn(self, arrived_ns: IntArray) -> IntArray:
+        """Which of the frames that arrived at these instants are asked about."""
+        if self._every_ns is None:
+            return np.arange(len(arrived_ns))
+        drawn = []
+        for number, at_ns in enumerate(arrived_ns.tolist()):
+            if at_ns >= self._due_ns:
+                drawn.append(number)
+                self._due_ns = at_ns + self._every_ns * self._draws.uniform(0.5, 1.5)
+        return np.array(drawn, np.int64)
 
     def _let_go(self, until_ns: int) -> None:
         """Forget what was replaced before the next frame that will be asked about arrived."""

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from pipeline.core.boxes import iou_matrix
 from pipeline.streaming.between import Between
-from pipeline.streaming.loss_tally import BINS, LossTally
+from pipeline.streaming.loss_tally import BINS, LossTally, score_bins
 
 MATCH_IOU = 0.5
 
@@ -25,7 +25,7 @@ class Standing:
         index: number of the frame behind them.
         captured_ns: when that was captured.
         xyxy: float32 (n, 4) px, as shown.
-        score_bin: int64 (n,), see `score_bins`.
+        confidence: float32 (n,).
         class_id, track_id: int64 (n,).
     """
 
@@ -33,7 +33,7 @@ class Standing:
     index: int
     captured_ns: int
     xyxy: FloatArray
-    score_bin: IntArray
+    confidence: FloatArray
     class_id: IntArray
     track_id: IntArray
 
@@ -100,9 +100,10 @@ def count_standing(
     _find_by_overlap(boxes, between, asked, box_found, found)
     has_object = np.zeros_like(box_found)
     has_object[:, row] = is_there
-    _count_boxes(tally.found, boxes.score_bin, box_found)
-    _count_boxes(tally.wrong, boxes.score_bin, ~box_found & has_object)
-    _count_boxes(tally.gone, boxes.score_bin, ~box_found & ~has_object)
+    score_bin = score_bins(boxes.confidence)
+    _count_boxes(tally.found, score_bin, box_found)
+    _count_boxes(tally.wrong, score_bin, ~box_found & has_object)
+    _count_boxes(tally.gone, score_bin, ~box_found & ~has_object)
 
     has_no_box = np.ones(len(between.track_id), np.bool_)
     has_no_box[own] = False

@@ -26,6 +26,7 @@ from pipeline.core.arrays import Float64Array
 from pipeline.core.detections import Detections
 from pipeline.core.tracks import Tracks
 from pipeline.evaluation.mot_text import MotRows, read_mot
+from pipeline.runtime.latency_account import FRAMES_PER_S
 from pipeline.stream_eval.mot_truth import read_mot_truth
 from pipeline.streaming.boxes import Boxes
 from pipeline.streaming.runtimes import Runtimes
@@ -107,9 +108,11 @@ def _tracks(rows: MotRows) -> Tracks:
     return Tracks(_xyxy(rows), rows.confidence.astype(np.float32), none, rows.track_id + 1, none - 1)
 
 
-def estimate(stream: Stream, runs: Sequence[Run], said: dict[int, Tracks], offline_ap50: float) -> tuple[float, ...]:
+def estimate(
+    stream: Stream, runs: Sequence[Run], said: dict[int, Tracks], offline_ap50: float, frames_per_s: float | None
+) -> tuple[float, ...]:
     """Points of AP50 lost, share of it lost, and mean IoU, as the pipeline's own later outputs tell."""
-    account = SelfConsistency(VIEWER)
+    account = SelfConsistency(VIEWER, frames_per_s=frames_per_s)
     for run in runs:
         captured_ns = stream.arrival_ns(run.frame)
         account.shown(VIEWER, run.end_ns, run.frame, captured_ns, said[run.frame])
@@ -140,7 +143,7 @@ class Labels:
         return ap50
 
 
-def measure(folder: Path, is_tuned_on: bool, runtimes_ms: Sequence[int]) -> list[Row]:
+def measure(folder: Path, is_tuned_on: bool, runtimes_ms: Sequence[int], frames_per_s: float | None) -> list[Row]:
     """One sequence at every runtime."""
     truth = read_mot_truth(folder).truth
     stream, labels = truth.stream, Labels(truth)
@@ -155,7 +158,7 @@ def measure(folder: Path, is_tuned_on: bool, runtimes_ms: Sequence[int]) -> list
         boxes = {frame: Boxes.of_tracks(tracks) for frame, tracks in said.items()}
         shown = show(outputs(runs, boxes.__getitem__), stream)
         lost = offline - labels.ap50(dict(enumerate(shown.boxes)))
-        points, share, iou = estimate(stream, runs, said, offline)
+        points, share, iou = estimate(stream, runs, said, offline, frames_per_s)
         rows.append(
             Row(
                 sequence=folder.name,
@@ -261,6 +264,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with mot15/ and mot17/")
     parser.add_argument("--runtimes", type=int, nargs="+", default=RUNTIMES_MS, help="ms per frame")
+    parser.add_argument(
+        "--per-second", type=float, default=FRAMES_PER_S, help="frames asked about, as in a run; 0 = every one"
+    )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="a .png")
     options = parser.parse_args()
@@ -269,7 +275,7 @@ def main() -> int:
         parser.error(f"{options.data}: wanted mot15/NAME/gt/gt.txt, found none")
     rows: list[Row] = []
     for number, folder in enumerate(folders):
-        rows += measure(folder, number % 2 == 0, options.runtimes)
+        rows += measure(folder, number % 2 == 0, options.runtimes, options.per_second or None)
         print(f"{folder.name}: done", file=sys.stderr)
     groups = summary(rows)
     print(markdown(rows))

@@ -51,7 +51,7 @@ def report_of(account: LatencyAccount, source: StreamInfo) -> StreamingReport:
 
 @pytest.fixture
 def account() -> LatencyAccount:
-    account = LatencyAccount(0.5)
+    account = LatencyAccount(0.5, frames_per_s=None)
     account.opened(info())
     return account
 
@@ -90,7 +90,7 @@ def test_a_display_is_late_by_its_own_instants(account: LatencyAccount) -> None:
 @pytest.mark.parametrize(("kind", "iou"), [(Compensate.OFF, 30 / 50), (Compensate.EMIT, 35 / 45)])
 def test_moved_boxes_are_judged_where_they_are_shown(kind: Compensate, iou: float) -> None:
     """Moved to emission, half a frame after capture, the boxes are half a frame old when the next frame arrives."""
-    account = LatencyAccount(compensate=kind)
+    account = LatencyAccount(compensate=kind, frames_per_s=None)
     account.opened(info())
     for index in range(11):
         account.emitted(result(index))
@@ -183,10 +183,9 @@ def test_it_stands_in_the_report_of_a_live_run(stages: Any) -> None:
     json.dumps(report)
     assert report["note"] == ""
     assert report["age_at_display"]["count"] == 12
-    for moment in Moment:
-        # The display may not have noted the first frame by the time that the second one is judged.
-        assert report[moment]["frames"] in ((10, 11) if moment is Moment.DISPLAY else (11,))
-        assert 0 <= report[moment]["ap50_points_lost"] <= 50
+    # How many of the 12, which come at once, are asked about is up to the clock.
+    assert 1 <= report["emission"]["frames"] <= 11
+    assert 0 <= report["emission"]["ap50_points_lost"] <= 50
 
 
 @pytest.mark.parametrize(
@@ -201,5 +200,5 @@ def test_the_state_of_a_live_source_tells_it(stages: Any) -> None:
     runner = live_or_not(stages, is_live=True)
     runner.run()
     costs = runner.source_status()[0].latency_costs
-    assert set(costs) == {"emission", "display"}
-    assert costs["emission"].frames == 11
+    assert {"emission"} <= set(costs) <= set(Moment)
+    assert 1 <= costs["emission"].frames <= 11

@@ -229,6 +229,23 @@ def test_recent_figures_forget() -> None:
     assert cost_of(account).below_50 == pytest.approx(0.9, abs=0.01)
 
 
+def test_some_frames_tell_what_all_would() -> None:
+    """Every third frame is processed: what stands has a rhythm of three frames, which the draws must not share."""
+    world, every = moving(2, 9, -13, 21), SelfConsistency("here")
+    some = SelfConsistency("here", frames_per_s=10)
+    for frame in range(0, 4500, 3):
+        captured_ns = frame * 33 * MS
+        for account in (every, some):
+            account.shown("here", captured_ns + 99 * MS, frame, captured_ns, world(frame))
+            account.said(frame, captured_ns, captured_ns + 99 * MS, world(frame))
+    all_frames, drawn = cost_of(every), cost_of(some)
+    seconds = 4500 * 0.033
+    assert all_frames.frames == 4497
+    assert drawn.frames / seconds == pytest.approx(9, abs=1), "each is the first that arrives when one is due"
+    for name in ("staleness_frames", "age_ms", "mean_iou", "below_50", "below_75", "ap50_lost"):
+        assert getattr(drawn, name) == pytest.approx(getattr(all_frames, name), rel=0.03), name
+
+
 def test_empty_outputs() -> None:
     cost = cost_of(play(lambda frame: Tracks.empty(), range(5), latency_ms=50), offline_ap50=0.5)
     assert (cost.frames, cost.missed_frames, cost.age_ms) == (4, 1, 100.0)
