@@ -49,8 +49,8 @@ class AlertConfig:
     phases: tuple[Literal["begin", "instant", "end"], ...] = Field(
         default=("begin", "instant"), min_length=1, description="when lasting events are told: as they begin, or end"
     )
-    webhook: str | None = Field(default=None, description="http(s) address that gets a POST with JSON")
-    headers: dict[str, str] = Field(default_factory=dict, description="HTTP headers, such as Authorization")
+    webhook: str | None = Field(default=None, repr=False, description="http(s) address that gets a POST with JSON")
+    headers: dict[str, str] = Field(default_factory=dict, repr=False, description="HTTP headers, such as Authorization")
     command: tuple[str, ...] = Field(
         default=(), description="program and arguments, run without a shell; {rule}, {text} … are filled in"
     )

@@ -10,10 +10,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.config.registry import nearest
 from pipeline.core.errors import ConfigError
+from pipeline.core.url import Url, register_secret
 
 
 def validated(config_class: Any, values: Mapping[str, Any], where: str) -> Any:
     """An instance of a config class (a pydantic model or dataclass) made from plain values.
+
+    Texts of fields that are not for showing (`repr=False`) are masked in all output from then on.
 
     Args:
         config_class: the class; it forbids unknown keys.
@@ -23,6 +26,11 @@ def validated(config_class: Any, values: Mapping[str, Any], where: str) -> Any:
     Raises:
         ConfigError: an unknown key (with the nearest known one), a wrong type, or a value out of bounds. One line.
     """
+    for name in _hidden(config_class):
+        value = values.get(name)
+        # A web hook's address is not told anyway.
+        if isinstance(value, str) and not Url.looks_like(value):
+            register_secret(value)
     try:
         return TypeAdapter(config_class).validate_python(dict(values))
     except ValidationError as error:
@@ -51,7 +59,8 @@ def _one_line(error: ValidationError, config_class: Any, where: str) -> str:
         text = f"{path}: is needed, and absent"
     else:
         said = [_said(problem) for problem, key in zip(problems, keys, strict=True) if key == location]
-        text = f"{path}: {' or '.join(dict.fromkeys(said))}, found {first['input']!r}"
+        found = "a value that is not shown" if _is_hidden(config_class, location) else repr(first["input"])
+        text = f"{path}: {' or '.join(dict.fromkeys(said))}, found {found}"
     n_others = sum(key != location for key in keys)
     return f"{text} (and {n_others} more)" if n_others else text
 
@@ -105,6 +114,20 @@ def _not_none(annotation: Any) -> Any:
 def _fields(config_class: Any) -> dict[str, Any]:
     fields = getattr(config_class, "model_fields", None) or getattr(config_class, "__pydantic_fields__", None) or {}
     return {name: field.annotation for name, field in fields.items()}
+
+
+def _hidden(config_class: Any) -> set[str]:
+    """Names of the fields whose values are not for showing. Of addresses (`url`) only credentials are not shown."""
+    fields = getattr(config_class, "model_fields", None) or getattr(config_class, "__pydantic_fields__", None) or {}
+    return {name for name, field in fields.items() if not field.repr and name != "url"}
+
+
+def _is_hidden(config_class: Any, location: list[str]) -> bool:
+    for key in location:
+        if key in _hidden(_not_none(config_class)):
+            return True
+        config_class = _below(config_class, key)
+    return False
 
 
 def _lower_first(text: str) -> str:

@@ -48,7 +48,7 @@ class Service:
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.said = ""
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(ROOT), "run", *arguments],
+            [sys.executable, "-c", PROGRAM, str(ROOT), "run", "--backend", "eager", *arguments],
             cwd=folder,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stderr=subprocess.PIPE,
