@@ -25,7 +25,7 @@ class Moment(StrEnum):
     """The first live output has written it."""
 
 
-FRAMES_PER_S = 10.0
+FRAMES_PER_S = 20.0
 """Frames that are asked about, of each source: what more of them would tell is not worth its time."""
 NOT_ASKED = "not estimated: runtime.latency_cost is off"
 NOT_LIVE = "none: a recorded source that is read as fast as it goes has no latency"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from enum import IntEnum
 
 import numpy as np
 
@@ -20,12 +21,19 @@ _LEVELS = np.linspace(0, 1, 101)
 
 def score_bins(scores: np.ndarray) -> IntArray:
     """The bin of each score in [0, 1], int64 (n,)."""
-    bins: IntArray = np.clip(np.rint(scores * (BINS - 1)), 0, BINS - 1).astype(np.int64)
+    bins: IntArray = (np.minimum(np.maximum(scores, 0), 1) * (BINS - 1) + 0.5).astype(np.int64)
     return bins
 
 
-def _bins() -> Float64Array:
-    return np.zeros(BINS)
+class Fate(IntEnum):
+    """What became of a box."""
+
+    FOUND = 0
+    """It overlaps an object by 0.5, each object taken once."""
+    WRONG = 1
+    """It does not, and its object is still there."""
+    GONE = 2
+    """Its object is not there any more."""
 
 
 @dataclass(slots=True)
@@ -43,9 +51,7 @@ class LossTally:
         objects: objects that were there and had to be shown, new ones left out.
         new: objects that were there and had not been shown yet.
         returned: objects that were there and shown before, but not in what stood.
-        found: boxes by score that overlap an object by 0.5, each object taken once.
-        wrong: other boxes by score, gone ones left out.
-        gone: boxes by score whose object was not there any more.
+        fates: float64 (3, BINS), boxes by Fate and score.
     """
 
     frames: float = 0.0
@@ -61,9 +67,7 @@ class LossTally:
     objects: float = 0.0
     new: float = 0.0
     returned: float = 0.0
-    found: Float64Array = field(default_factory=_bins)
-    wrong: Float64Array = field(default_factory=_bins)
-    gone: Float64Array = field(default_factory=_bins)
+    fates: Float64Array = field(default_factory=lambda: np.zeros((len(Fate), BINS)))
 
     def add(self, other: LossTally, kept: float = 1.0) -> None:
         """Add another tally, after what is here has faded to a share of `kept`."""
@@ -79,10 +83,11 @@ class LossTally:
         n_true = self.objects + NEW_COUNTS * self.new
         if n_true <= 0:
             return None
-        n_gone = float(self.gone.sum())
+        n_gone = self._n_gone()
         share_gone = max(n_gone - self.returned, 0.0) / n_gone if n_gone else 0.0
-        found = np.cumsum(self.found[::-1])
-        wrong = np.cumsum(self.wrong[::-1] + share_gone * self.gone[::-1])
+        fates = self.fates[:, ::-1]
+        found = np.cumsum(fates[Fate.FOUND])
+        wrong = np.cumsum(fates[Fate.WRONG] + share_gone * fates[Fate.GONE])
         recall = found / n_true
         precision = np.divide(found, found + wrong, out=np.zeros(BINS), where=found > 0)
         precision = np.maximum.accumulate(precision[::-1])[::-1]
@@ -110,11 +115,14 @@ class LossTally:
             below_50=_share(self.below_50, self.pairs),
             below_75=_share(self.below_75, self.pairs),
             not_yet_shown=_share(self.new, self.objects + self.new),
-            gone=_share(max(float(self.gone.sum()) - self.returned, 0.0), self.boxes),
+            gone=_share(max(self._n_gone() - self.returned, 0.0), self.boxes),
             ap50_kept=ap50,
             ap50_lost=lost,
             ap50_points_lost=points,
         )
+
+    def _n_gone(self) -> float:
+        return float(self.fates[Fate.GONE].sum())
 
 
 _NAMES = tuple(one.name for one in fields(LossTally))

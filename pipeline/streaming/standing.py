@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.core.arrays import BoolArray, Float64Array, FloatArray, IntArray
 from pipeline.core.boxes import iou_matrix
 from pipeline.streaming.between import Between
-from pipeline.streaming.loss_tally import BINS, LossTally, score_bins
+from pipeline.streaming.loss_tally import BINS, Fate, LossTally, score_bins
 
 MATCH_IOU = 0.5
 
@@ -88,32 +88,33 @@ def count_standing(
     row, own = np.nonzero(boxes.track_id[:, None] == between.track_id)
     is_there = asked.present[:, own]
     iou = np.where(is_there, _iou(boxes.xyxy[row], asked.xyxy[:, own]), 0.0)
-    tally.pairs += float(is_there.sum())
+    n_there = np.count_nonzero(is_there)
+    tally.pairs += n_there
     tally.iou += float(iou.sum())
     tally.pair_age_ms += float(is_there.sum(1) @ age_ms)
-    tally.below_50 += float((is_there & (iou < 0.5)).sum())
-    tally.below_75 += float((is_there & (iou < 0.75)).sum())
+    tally.below_50 += n_there - np.count_nonzero(iou >= 0.5)
+    tally.below_75 += n_there - np.count_nonzero(iou >= 0.75)
 
     box_found = np.zeros((n_asked, len(boxes.track_id)), np.bool_)
     found = np.zeros_like(asked.present)
     box_found[:, row] = found[:, own] = iou >= MATCH_IOU
     _find_by_overlap(boxes, between, asked, box_found, found)
-    has_object = np.zeros_like(box_found)
-    has_object[:, row] = is_there
-    score_bin = score_bins(boxes.confidence)
-    _count_boxes(tally.found, score_bin, box_found)
-    _count_boxes(tally.wrong, score_bin, ~box_found & has_object)
-    _count_boxes(tally.gone, score_bin, ~box_found & ~has_object)
+    fate = np.full(box_found.shape, Fate.GONE)
+    fate[:, row] = np.where(is_there, Fate.WRONG, Fate.GONE)
+    fate[box_found] = Fate.FOUND
+    cell = fate * BINS + score_bins(boxes.confidence)
+    tally.fates += np.bincount(cell.ravel(), minlength=tally.fates.size).reshape(tally.fates.shape)
 
     has_no_box = np.ones(len(between.track_id), np.bool_)
     has_no_box[own] = False
     unseen = asked.present & ~found & has_no_box
-    said_ns = [first_said_ns.get(track_id, math.inf) for track_id in between.track_id.tolist()]
-    n_returned = float(unseen[:, np.array(said_ns) <= boxes.at_ns].sum())
-    n_unseen = float(unseen.sum())
-    tally.returned += n_returned
-    tally.new += n_unseen - n_returned
-    tally.objects += float(asked.present.sum()) - n_unseen
+    n_unseen = np.count_nonzero(unseen)
+    if n_unseen:
+        said_ns = [first_said_ns.get(track_id, math.inf) for track_id in between.track_id.tolist()]
+        n_returned = np.count_nonzero(unseen & (np.array(said_ns) <= boxes.at_ns))
+        tally.returned += n_returned
+        tally.new += n_unseen - n_returned
+    tally.objects += np.count_nonzero(asked.present) - n_unseen
 
 
 def _find_by_overlap(boxes: Standing, between: Between, asked: Asked, box_found: BoolArray, found: BoolArray) -> None:
@@ -129,19 +130,16 @@ def _find_by_overlap(boxes: Standing, between: Between, asked: Asked, box_found:
             overlap[row] = overlap[:, column] = 0.0
 
 
-def _count_boxes(by_score: Float64Array, score_bin: IntArray, which: BoolArray) -> None:
-    by_score += np.bincount(score_bin, which.sum(0), BINS)
-
-
 def _iou(boxes: FloatArray, objects: Float64Array) -> Float64Array:
     """Overlap of n boxes, (n, 4), with an object each at q moments, (q, n, 4); 0 where both are empty."""
-    size = np.minimum(boxes[:, 2:], objects[..., 2:]) - np.maximum(boxes[:, :2], objects[..., :2])
-    shared = np.maximum(size, 0.0).prod(-1)
-    union = _area(boxes) + _area(objects) - shared
+    shared = _area(np.minimum(boxes[:, 2:], objects[..., 2:]) - np.maximum(boxes[:, :2], objects[..., :2]))
+    union = _area(boxes[:, 2:] - boxes[:, :2]) + _area(objects[..., 2:] - objects[..., :2]) - shared
     iou: Float64Array = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return iou
 
 
-def _area(xyxy: FloatArray | Float64Array) -> Float64Array:
-    area: Float64Array = np.maximum(xyxy[..., 2:] - xyxy[..., :2], 0.0).prod(-1)
+def _area(size: FloatArray | Float64Array) -> Float64Array:
+    """Of boxes (..., width and height); one turned inside out has none."""
+    sides = np.maximum(size, 0.0)
+    area: Float64Array = sides[..., 0] * sides[..., 1]
     return area

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.tracks import Tracks
-from pipeline.streaming.loss_tally import BINS
+from pipeline.streaming.loss_tally import BINS, Fate
 from pipeline.streaming.self_consistency import SelfConsistency
 
 COUNTS = (
@@ -160,4 +160,4 @@ def test_it_counts_what_loops_count(outputs: list[Output]) -> None:
     sums, by_score = by_hand(outputs)
     assert {name: getattr(tally, name) for name in COUNTS} == pytest.approx(sums)
     for name, counts in by_score.items():
-        assert getattr(tally, name).tolist() == counts
+        assert tally.fates[Fate[name.upper()]].tolist() == counts
