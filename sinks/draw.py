@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import cv2
@@ -68,6 +69,9 @@ class Annotator:
         """
         image = result.frame.image.copy()
         shown = shown_objects(result)
+        if result.filled:
+            # Every box of such a frame is assumed: dashed in these frames and whole in the others, it would flicker.
+            shown = replace(shown, predicted=np.zeros(len(shown), np.bool_))
         line_px, text_px = self._sizes(result.frame)
         colors = self._colors(shown)
         scene, drawer = result.scene, self._drawer(result.frame.source_id)

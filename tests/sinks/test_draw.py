@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -77,6 +78,13 @@ def test_a_predicted_track_is_dashed_and_lighter(make_result: Make) -> None:
     assert not has_color(dashed, color_of(0))
     share = (dashed[60, 20:220] != 90).any(axis=1).mean() / (full[60, 20:220] != 90).any(axis=1).mean()
     assert 0.3 < share < 0.9
+
+
+def test_boxes_of_a_filled_frame_look_like_those_of_a_detected_one(make_result: Make) -> None:
+    box = [(20, 60, 220, 200)]
+    full = make_result(boxes=box, image=grey(720, 1280))
+    filled = replace(make_result(boxes=box, predicted=[0], image=grey(720, 1280)), filled=True)
+    assert np.array_equal(Annotator(ONLY_BOXES, NAMES).draw(filled), Annotator(ONLY_BOXES, NAMES).draw(full))
 
 
 @pytest.mark.parametrize(
