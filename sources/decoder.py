@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from pipeline.core.arrays import ImageArray
 from pipeline.core.cores import usable_cores
 from pipeline.core.errors import SourceError
+from sources.flow import Flow
 from sources.libav import explain
 from sources.media_time import MediaTime
 from sources.orientation import UPRIGHT, from_frame
@@ -87,6 +88,7 @@ class VideoDecoder:
             until a clean key frame. False: whole frames are decoded in parallel (faster, later).
         skip_bad_reads: True: packets that cannot be read are left out and counted. False: a failed read is an error.
         threads: decoder threads, 0 = LIVE_THREADS, or one per core that may be used, at most MAX_FILE_THREADS.
+        stall_s: a live stream that gave no whole picture for so long, and far fewer packets than before, is broken.
 
     Raises:
         SourceError: there is no video stream that can be decoded. The container is closed.
@@ -101,6 +103,7 @@ class VideoDecoder:
         live: bool,
         skip_bad_reads: bool = False,
         threads: int = 0,
+        stall_s: float | None = None,
     ) -> None:
         self._container = container
         self._shown = shown
@@ -129,6 +132,7 @@ class VideoDecoder:
         self._frames_to_key = 0
         self._orientation = UPRIGHT
         self._holds_frame = False
+        self._flow = None if stall_s is None else Flow(stall_s)
         self.corrupt = 0
         self.decoded = 0
         self.last_pts_s: float | None = None
@@ -170,12 +174,15 @@ class VideoDecoder:
 
         Raises:
             av.error.FFmpegError: reading failed, and bad reads are not to be skipped.
+            StalledError: what comes is too little to be the stream.
         """
         self._free_frame()
         while not self._interrupted.is_set():
             while self._pending:
                 frame = self._pending.popleft()
                 if self._is_clean(frame):
+                    if self._flow is not None:
+                        self._flow.picture(time.monotonic())
                     return self._picture(frame)
             packet = self._next_packet(wait_s)
             if packet is None:
@@ -207,9 +214,14 @@ class VideoDecoder:
     def _next_packet(self, wait_s: float) -> Packet[VideoStream] | None:
         begun_s = time.monotonic()
         bad_reads = 0
+        if self._flow is not None:
+            self._flow.check()
         while self._packets is not None and not self._interrupted.is_set():
             try:
-                return next(self._packets, None)
+                packet = next(self._packets, None)
+                if self._flow is not None:
+                    self._flow.packet(time.monotonic() - begun_s)
+                return packet
             except av.error.BlockingIOError:
                 if time.monotonic() - begun_s >= wait_s:
                     raise

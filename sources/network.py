@@ -18,6 +18,7 @@ from pipeline.core.protocols import Clock
 from pipeline.core.url import Url
 from sources.av_interrupt import interruptible
 from sources.decoder import Picture, VideoDecoder
+from sources.flow import StalledError
 from sources.hardware import HwDecode, open_with_hardware
 from sources.libav import OpenFailure, OpenOptions
 from sources.live_time import LiveTime
@@ -181,6 +182,7 @@ class NetworkSource:
             interrupted=self._interrupted,
             live=self._is_live,
             threads=self._config.threads,
+            stall_s=self._read_timeout_s if self._is_rtsp else None,
         )
         self._first = self._next_frame(self._decoder)
         if self._first is None:
@@ -226,6 +228,8 @@ class NetworkSource:
             timed_out = time.monotonic() - begun_s >= self._read_timeout_s
             # Not chained: PyAV's text holds the whole URL, and a traceback would show it.
             raise reading_failed(self._shown, error, self._index, timed_out, self._read_timeout_s) from None
+        except StalledError as error:
+            raise SourceError(f"{self._shown}: {error}", retryable=True) from None
         finally:
             self._counters["corrupt"] = decoder.corrupt
             self._counters["pts_repaired"] = decoder.pts_repaired

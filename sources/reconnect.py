@@ -33,7 +33,7 @@ class ReconnectConfig:
         description="try again also before the stream was ever live; false = it must be there at the start",
     )
     first_delay_s: float = Field(default=0.5, gt=0, description="wait before the second attempt (s); then doubled")
-    max_delay_s: float = Field(default=4.0, gt=0, description="longest wait between attempts (s)")
+    max_delay_s: float = Field(default=2.5, gt=0, description="longest wait between attempts (s)")
     denied_delay_s: float = Field(
         default=60.0,
         gt=0,
@@ -94,6 +94,7 @@ class ReconnectingSource:
         self._pts_shift_s: float | None = 0.0
         self._past: dict[str, int] = {}
         self._reconnects = 0
+        self._told: set[str] = set()
 
     @property
     def source_id(self) -> str:
@@ -155,6 +156,9 @@ class ReconnectingSource:
                 continue
             if frame is None:
                 return None
+            if self._failures:
+                log.warning("%s: live again", self._source_id)
+                self._told.clear()
             self._failures = self._denials = 0
             self._since_ns = self._clock.now_ns()
             return self._renumber(frame)
@@ -215,7 +219,16 @@ class ReconnectingSource:
         if self._config.max_attempts and self._failures >= self._config.max_attempts:
             self._state = SourceState.FAILED
             raise SourceError(f"{error} (gave up after {self._failures} attempts in a row)") from error
-        log.warning("%s: %s; trying again", self._source_id, error)
+        self._tell(str(error))
+
+    def _tell(self, failure: str) -> None:
+        """One line for each new reason, then ever more seldom: a camera that is away for a week fills no log."""
+        number = self._failures
+        is_power_of_two = number & (number - 1) == 0
+        if failure not in self._told or is_power_of_two:
+            times = f" (attempt {number})" if number > 1 else ""
+            log.warning("%s: %s; trying again%s", self._source_id, failure, times)
+        self._told.add(failure)
 
     def _back_off(self) -> bool:
         """Wait until the next attempt may begin; False once interrupted.

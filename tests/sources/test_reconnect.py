@@ -113,7 +113,7 @@ def test_waits_double_up_to_the_longest_and_start_again_after_a_frame() -> None:
 
 def test_a_stream_that_opens_and_breaks_at_once_is_not_hammered() -> None:
     clock = SimulatedClock()
-    source, made, at_ns = wrapped(clock, {"frames": 0}, first_delay_s=1.0, max_attempts=4)
+    source, made, at_ns = wrapped(clock, {"frames": 0}, first_delay_s=1.0, max_delay_s=4.0, max_attempts=4)
     source.open()
     with pytest.raises(SourceError, match="gave up after 4 attempts"):
         source.read()
@@ -240,3 +240,16 @@ def test_a_password_refused_later_is_tried_four_times_and_then_seldom() -> None:
     assert waits_s[1:].tolist() == [2, 4, 4, 60, 60, 60]
     assert source.state is SourceState.LIVE
     source.close()
+
+
+def test_a_camera_that_is_away_for_long_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    clock = SimulatedClock()
+    source, made, _ = wrapped(clock, {"frames": 1}, *[{"opening": BROKEN}] * 200, {"frames": 1}, max_attempts=0)
+    source.open()
+    assert source.read() is not None
+    assert source.read() is not None
+    assert len(made) == 202
+    said = [message for message in caplog.messages if "trying again" in message]
+    assert len(said) < 12
+    assert "trying again (attempt 128)" in said[-1]
+    assert caplog.messages[-1] == "cam: live again"
