@@ -10,7 +10,8 @@ and the share that overlaps by half and by three quarters.
 - own: the box on its own frame; what the tracker changes about the detector's boxes, and the most to be hoped for.
 - late: the measured box against the frame at the moment at which it comes out (`--compensate off`).
 - moved: the box as outputs of data write it (`--compensate display`; `emit` is some 0.1 ms earlier).
-- picture: the box in a live picture, on that picture's own frame; below it how old pictures are.
+- picture: the box in a live picture with `display`, on that picture's own frame; below it how old pictures are.
+- unmoved: the same pictures, had the boxes not been moved.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class Keep:
         """From the capture of the frame to now."""
         self.late_ns: list[int] = []
         """From the capture of the frame to the hand-over."""
+        self.found_ns: list[int] = []
+        """When the frame was captured that the boxes were found in."""
         self._video = video
         self._annotator = Annotator(DrawConfig(), class_names)
 
@@ -82,6 +85,7 @@ class Keep:
         """Keep it; of pictures every tenth is drawn."""
         self.age_ms.append((time.monotonic_ns() - result.frame.captured_ns) / 1e6)
         self.late_ns.append((result.timeline.emitted or 0) - result.frame.captured_ns)
+        self.found_ns.append(result.timeline.captured or 0)
         self.boxes.append((result.frame.index, result.tracks.xyxy, result.tracks.class_id))
         if self._video is not None and len(self.boxes) % 10 == 0:
             cv2.imwrite(str(self._video / f"{result.frame.index:05d}.jpg"), self._annotator.draw(result))
@@ -145,13 +149,18 @@ def measure(
         late += overlaps(found[current], boxes, classes)
         now += overlaps(found[current], ahead[1], classes)
     seen = [value for index, boxes, classes in pictures.boxes for value in overlaps(found[index], boxes, classes)]
+    found_in = dict(zip(measured.found_ns, measured.boxes, strict=True))
+    unmoved: list[float] = []
+    for (index, *_), found_ns in zip(pictures.boxes, pictures.found_ns, strict=True):
+        _, boxes, classes = found_in[found_ns]
+        unmoved += overlaps(found[index], boxes, classes)
     age_ms = np.mean(measured.late_ns) / 1e6
     print(
         f"{clip.stem}, {fps:g} frames/s, {late_ms} ms late: {len(measured.boxes)} results of {len(own)} boxes, "
         f"{age_ms:.0f} ms old when emitted"
     )
     print("           IoU   >= 0.5  >= 0.75")
-    for name, values in (("own", own), ("late", late), ("moved", now), ("picture", seen)):
+    for name, values in (("own", own), ("late", late), ("moved", now), ("picture", seen), ("unmoved", unmoved)):
         print(shown(name, values))
     print(
         f"pictures: {len(pictures.boxes)}, {np.mean(pictures.age_ms):.1f} ms old, with display; "
