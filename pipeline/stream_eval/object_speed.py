@@ -26,6 +26,7 @@ class SpeedBin:
 
     Attributes:
         from_speed, to_speed: in sizes of the object (square root of its box's area) per second.
+        median_speed: the one in the middle.
         n: boxes of the truth.
         iou_lost: mean of IoU without latency less IoU as shown.
         iou_lost_p25, iou_lost_p75: the middle half lies between.
@@ -34,6 +35,7 @@ class SpeedBin:
 
     from_speed: float
     to_speed: float
+    median_speed: float
     n: int
     iou_lost: float
     iou_lost_p25: float
@@ -101,6 +103,7 @@ def _bin(table: Float64Array) -> SpeedBin:
     return SpeedBin(
         from_speed=float(speed[0]),
         to_speed=float(speed[-1]),
+        median_speed=float(np.median(speed)),
         n=len(table),
         iou_lost=float(lost.mean()),
         iou_lost_p25=float(np.quantile(lost, 0.25)),

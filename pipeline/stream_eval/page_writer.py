@@ -114,13 +114,13 @@ def _settings(settings: Mapping[str, Any]) -> str:
     for key, value in settings.items():
         text = ", ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
         rows.append((key, text))
-    return _table((), rows)
+    return _table((), rows, "settings")
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "figures") -> str:
     head = f"<tr>{''.join(f'<th>{escape(text)}</th>' for text in headings)}</tr>" if headings else ""
     body = "".join(f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows)
-    return f'<div class="panel"><table>{head}{body}</table></div>'
+    return f'<div class="panel"><table class="{kind}">{head}{body}</table></div>'
 
 
 def _footer() -> str:

@@ -67,7 +67,7 @@ def speed_plot(document: Document) -> str | None:
         return None
     figure = new_figure(_WIDTH_IN, _HEIGHT_IN)
     axes = figure.subplots()
-    middle = [(one["from_speed"] + one["to_speed"]) / 2 for one in bins]
+    middle = [one["median_speed"] for one in bins]
     axes.fill_between(
         middle,
         [one["iou_lost_p25"] for one in bins],

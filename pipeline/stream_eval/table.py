@@ -46,13 +46,18 @@ def summary_lines(document: Document) -> list[str]:
     if document["latency_ms"] is not None:
         lines.append(f"latency (arrival to output): {spread_text(document['latency_ms'])}")
     if document["device"] is not None:
-        device = document["device"]
-        lines.append(
-            f"runtime of detection ({device['measured']}): {spread_text(device['runtime_ms'])}; "
-            f"every output another {device['lag_ms']:.1f} ms later"
-        )
+        lines.append(_device_text(document["device"]))
     lines.append(", ".join(f"{key} {value}" for key, value in document["settings"].items() if _is_short(value)))
     return lines
+
+
+def _device_text(device: Mapping[str, Any]) -> str:
+    runtime = device["runtime_ms"]
+    text = f"{runtime['p50']:.1f} ms for every frame"
+    if runtime["n"] > 1:
+        text = f"{spread_text(runtime)}, {device['measured']}"
+    lag = f"; every output another {device['lag_ms']:.1f} ms later" if device["lag_ms"] else ""
+    return f"runtime of detection: {text}{lag}"
 
 
 def staleness_text(scores: Mapping[str, Any]) -> str:
