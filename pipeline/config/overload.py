@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pipeline.config.registry import TRACKERS
 from pipeline.core.errors import ConfigError, UsageError
 from pipeline.core.protocols import Clock, ForecastingTracker
+from pipeline.runtime.compensate import Compensate
 from pipeline.runtime.ladder import LadderDetector
 from pipeline.runtime.overload import STEPPED, WITH_LADDER, OverloadPolicy, OverloadRules
 from pipeline.streaming.schedulers import Scheduler, scheduler
@@ -118,8 +119,12 @@ def check_overload(config: RunConfig) -> None:
         raise ConfigError(f"{where}.ladder: wanted policy {', '.join(WITH_LADDER)} beside it, found {policy}")
     if policy in WITH_LADDER:
         _check_ladder(policy, settings.ladder, f"{where}.ladder")
+    kind = str(config.tracker.get("kind", "bytetrack"))
+    if policy is OverloadPolicy.BEST and kind == "none":
+        raise ConfigError(
+            f"{where}: wanted a tracker, to tell for best how fast the scene changes, found tracker.kind none"
+        )
     if policy is OverloadPolicy.EVERY_NTH:
-        kind = str(config.tracker.get("kind", "bytetrack"))
         entry = TRACKERS.get(kind)
         if entry is None or not issubclass(entry.stage_class(), ForecastingTracker):
             raise ConfigError(
@@ -176,6 +181,7 @@ def overload_rules(config: RunConfig) -> OverloadRules:
         window_s=settings.window_s,
         recover_s=settings.recover_s,
         max_held=settings.max_held,
+        moved=config.runtime.compensate is not Compensate.OFF,
     )
 
 

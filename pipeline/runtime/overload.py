@@ -76,6 +76,7 @@ class OverloadRules:
         window_s: over how long is measured.
         recover_s: how long there must be room before a step up.
         max_held: under `every_nth`, frames of each live source that wait to be filled in.
+        moved: under `best`, whether the run makes up for latency by moving boxes on.
     """
 
     policy: OverloadPolicy = OverloadPolicy.DROP
@@ -86,6 +87,7 @@ class OverloadRules:
     window_s: float = 3.0
     recover_s: float = 10.0
     max_held: int = 30
+    moved: bool = False
 
 
 class Overload:
@@ -124,7 +126,7 @@ class Overload:
         self.choice = FrameChoice(self.arrivals, self._clock, nth, make_scheduler)
         self._names = self._rung_names()
         self._governor = self._make_governor()
-        self._decay = Decay()
+        self._decay = Decay(moved=rules.moved)
         self._lock = threading.Lock()
         self._rung = 0
         self._runtimes: deque[int] = deque(maxlen=256)
@@ -184,14 +186,20 @@ class Overload:
             return
         with self._lock:
             self._ages_ns.append(age_ns)
-            if self.rules.policy is OverloadPolicy.BEST and result.motion is not None:
-                now_ns = self._clock.now_ns()
-                if self._scene_ns is None or now_ns - self._scene_ns >= SCENE_EVERY_NS:
-                    self._scene_ns = now_ns
-                    self._decay.add(result.tracks.xyxy, result.motion)
+            if self.rules.policy is OverloadPolicy.BEST and result.tracked:
+                self._look_at_scene(result)
+
+    def _look_at_scene(self, result: FrameResult) -> None:
+        frame, now_ns = result.frame, self._clock.now_ns()
+        is_time = self._scene_ns is None or now_ns - self._scene_ns >= SCENE_EVERY_NS
+        if is_time:
+            self._scene_ns = now_ns
+        self._decay.add(frame.source_id, frame.captured_ns / 1e9, result.tracks, result.motion, compare=is_time)
 
     def ended(self, source_id: str) -> None:
         """A source has ended."""
+        with self._lock:
+            self._decay.forget(source_id)
         self.arrivals.forget(source_id)
         self.choice.forget(source_id)
 
@@ -292,8 +300,8 @@ class Overload:
     def _expected(self, rates: dict[str, float], costs: Sequence[float]) -> Sequence[float]:
         """Expected streaming accuracy of each rung: its offline accuracy, less what moves away meanwhile.
 
-        How stale the boxes are is simulated with the measured runtimes, scaled to the rung; how much staleness costs is
-        told by the motion of the scene. Of several sources, each is taken to wait for its turn behind all others.
+        How stale boxes are is simulated with the measured runtimes, scaled to the rung; what staleness costs is told
+        by the run's own results (`Decay`). Of several sources, each is taken to wait for its turn behind all others.
         """
         if not rates:
             return self.rules.accuracy

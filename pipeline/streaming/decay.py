@@ -1,50 +1,112 @@
-"""How fast boxes become wrong in a scene, by how its tracks move."""
+"""How fast boxes become wrong in a scene, told by a tracker's own results: those of now against earlier ones."""
 
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
 from pipeline.core.arrays import Float64Array, FloatArray
 from pipeline.core.motion import TrackMotion
+from pipeline.core.tracks import Tracks
 
-DELAYS_S = np.array([0.0, 0.033, 0.067, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2, 2.0])
-"""Delays that are looked at; between them it is interpolated, and beyond the last nothing gets worse."""
+DELAYS_S = (0.04, 0.08, 0.12, 0.16, 0.24, 0.32, 0.48, 0.64, 1.0, 1.5)
+"""Delays that are looked for; between those found it is interpolated, and beyond the last nothing gets worse."""
+_NEAR = 0.3
+"""A result counts for a delay where it is off by less than this share of it."""
 _THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 """Those of COCO's AP."""
 REMEMBERED = 64
-"""Frames that are looked back on."""
+"""Comparisons per delay that are looked back on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    at_s: float
+    tracks: Tracks
+    motion: TrackMotion | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Boxes that still count, of so many, after a delay."""
+
+    delay_s: float
+    kept: float
+    of: int
 
 
 class Decay:
-    """Share of boxes that still count after a delay, where nothing makes up for it.
+    """Share of boxes that still count after a delay.
 
-    A box still counts at a threshold where it overlaps itself, moved on by its velocity, by at least that IoU; the
-    share is the mean over the ten thresholds of COCO's AP and over all boxes.
+    A box of an earlier result counts at a threshold where the box of the same track overlaps it now by at least that
+    IoU. Tracks that have come or gone meanwhile count as wrong. The share is the mean over the ten thresholds of COCO's
+    AP and over all boxes. Both sides are estimates, so that jitter is in it too, about the same at all delays.
+
+    Args:
+        moved: earlier boxes are moved on by their motion first, as a run does that makes up for latency.
     """
 
-    def __init__(self) -> None:
-        self._kept: deque[tuple[Float64Array, int]] = deque(maxlen=REMEMBERED)
+    def __init__(self, *, moved: bool = False) -> None:
+        self._moved = moved
+        self._results: dict[str, deque[_Result]] = {}
+        self._compared: dict[float, deque[_Compared]] = {delay: deque(maxlen=REMEMBERED) for delay in DELAYS_S}
 
-    def add(self, xyxy: FloatArray, motion: TrackMotion) -> None:
-        """Take the tracks of a frame: float32 (m, 4) px, and how they move, row by row."""
-        if len(xyxy):
-            kept = [_kept(_iou(xyxy, motion.moved(xyxy, float(delay_s)))) for delay_s in DELAYS_S]
-            self._kept.append((np.array(kept), len(xyxy)))
+    def add(self, source_id: str, at_s: float, tracks: Tracks, motion: TrackMotion | None, *, compare: bool) -> None:
+        """Take the tracks of a detected frame.
+
+        Args:
+            source_id: results of one source are compared with each other.
+            at_s: when the frame was captured (s).
+            tracks: its tracks.
+            motion: how they move, or None.
+            compare: hold them against earlier ones too; this is what costs time.
+        """
+        results = self._results.setdefault(source_id, deque())
+        if results and at_s <= results[-1].at_s:
+            results.clear()
+        while results and at_s - results[0].at_s > DELAYS_S[-1] * (1 + _NEAR):
+            results.popleft()
+        if compare and results:
+            self._compare(results, at_s, tracks)
+        results.append(_Result(at_s, tracks, motion))
+
+    def forget(self, source_id: str) -> None:
+        """Nothing of the source has to do with what comes."""
+        self._results.pop(source_id, None)
 
     def kept(self, delay_s: Float64Array) -> Float64Array:
-        """Share of boxes that still count after each delay (s); 1 where no track was seen lately."""
-        n = sum(count for _, count in self._kept)
-        if not n:
-            return np.ones_like(delay_s)
-        mean = sum((kept for kept, _ in self._kept), np.zeros(len(DELAYS_S))) / n
-        return np.interp(delay_s, DELAYS_S, mean)
+        """Share of boxes that still count after each delay (s); 1 where nothing was compared yet."""
+        at, share = [0.0], [1.0]
+        for compared in self._compared.values():
+            n = sum(one.of for one in compared)
+            if n:
+                at.append(sum(one.delay_s for one in compared) / len(compared))
+                share.append(sum(one.kept for one in compared) / n)
+        # One delay after the other: what is older is not better.
+        order = np.argsort(at)
+        return np.interp(delay_s, np.array(at)[order], np.minimum.accumulate(np.array(share)[order]))
 
+    def _compare(self, results: deque[_Result], at_s: float, now: Tracks) -> None:
+        ages = at_s - np.array([result.at_s for result in results])
+        for delay, compared in self._compared.items():
+            nearest = int(np.abs(ages - delay).argmin())
+            if abs(ages[nearest] - delay) < _NEAR * delay:
+                then, age_s = results[nearest], float(ages[nearest])
+                n = max(len(now), len(then.tracks))
+                compared.append(_Compared(age_s, self._kept(then, age_s, now), n))
 
-def _kept(iou: FloatArray) -> float:
-    """Sum over boxes of the share of thresholds that they reach."""
-    return float((iou[:, None] >= _THRESHOLDS).mean(1).sum())
+    def _kept(self, then: _Result, age_s: float, now: Tracks) -> float:
+        """Sum over tracks of the share of thresholds that they reach."""
+        _, rows_then, rows_now = np.intersect1d(
+            then.tracks.track_id, now.track_id, assume_unique=True, return_indices=True
+        )
+        boxes = then.tracks.xyxy
+        if self._moved and then.motion is not None:
+            boxes = then.motion.moved(boxes, age_s)
+        iou = _iou(boxes[rows_then], now.xyxy[rows_now])
+        return float((iou[:, None] >= _THRESHOLDS).mean(1).sum())
 
 
 def _iou(a: FloatArray, b: FloatArray) -> FloatArray:

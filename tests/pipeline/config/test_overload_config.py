@@ -66,6 +66,13 @@ def test_a_mistake_is_told_in_one_line(settings: str, wanted: str) -> None:
     ("settings", "wanted"),
     [
         (["runtime.overload=every_nth", "tracker={kind: none}"], r"to fill in with, found tracker\.kind none"),
+        (
+            [
+                "runtime.overload={policy: best, ladder: [{accuracy: 1}, {img_size: 64, accuracy: 0.5}]}",
+                "tracker={kind: none}",
+            ],
+            r"to tell for best how fast the scene changes, found tracker\.kind none",
+        ),
         (["runtime.overload=every_nth", "runtime.scheduler=planned"], "every_nth picks frames by itself"),
         (
             ["runtime.overload={policy: smaller_input, ladder: [640, 416]}", "runtime.scheduler=stride-2"],

@@ -85,12 +85,13 @@ class _World:
             self.n_arrived += 1
 
     def _result(self, frame: Frame) -> FrameResult:
+        left = self.speed_px_s * frame.captured_ns / 1e9
         tracks = Tracks(
-            np.array([[10, 10, 50, 50]], np.float32), np.ones(1, np.float32), *(np.ones(1, np.int64) for _ in range(3))
+            np.array([[left, 10, left + 40, 50]], np.float32),
+            np.ones(1, np.float32),
+            *(np.ones(1, np.int64) for _ in range(3)),
         )
-        speed = np.array([[self.speed_px_s, 0, self.speed_px_s, 0]], np.float32)
-        motion = TrackMotion(speed, np.ones(1, np.float32), np.ones(1, np.float32))
-        return FrameResult(frame, Detections.empty(), tracks, Timeline(), motion=motion)
+        return FrameResult(frame, Detections.empty(), tracks, Timeline())
 
 
 def _stepped(**rules: float) -> OverloadRules:
