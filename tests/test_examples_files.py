@@ -24,6 +24,7 @@ from pipeline.config.build import load_run_config
 from pipeline.config.outputs import sink_config
 from pipeline.core.control import Histogram, QueueDepth, RunMeasures, SinkAccount, SourceState, SourceStatus
 from pipeline.core.event import Event, EventKind
+from pipeline.core.latency_cost import LatencyCost
 from pipeline.core.scene import Closing, Scene, SceneLayout
 from sinks.address import DEFAULT_METRICS_PORT, OutputKind, parse_output
 from sinks.run_metrics import RunMetrics
@@ -52,7 +53,8 @@ class FullControl:
 
     def sources(self) -> tuple[SourceStatus, ...]:
         dropped = {"newer": 1}
-        return (SourceStatus("cam", SourceState.LIVE, True, 8, 8, 2, 1, dropped, 1.0, 1.0, 1.0, 1.0, {}, None),)
+        costs = {"emission": LatencyCost(1, 0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)}
+        return (SourceStatus("cam", SourceState.LIVE, True, 8, 8, 2, 1, dropped, 1.0, 1.0, 1.0, 1.0, {}, None, costs),)
 
     def measures(self, bounds_s: tuple[float, ...]) -> RunMeasures:
         histogram = Histogram((0,) * len(bounds_s), 1, 1.0)
