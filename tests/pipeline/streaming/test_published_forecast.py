@@ -68,6 +68,14 @@ def test_the_surer_box_chooses_its_track_first() -> None:
     assert shown.ltwh[1].tolist() == [12, 10, 50, 80]
 
 
+def test_of_tracks_overlapped_alike_the_later_is_taken() -> None:
+    moving = forecast()
+    moving.boxes(Output(0, 0, boxes((10, 10, 50, 80), (20, 10, 50, 80))), 0)
+    shown = moving.boxes(Output(0, 1, boxes((15, 10, 50, 80))), 2)
+    # From 20 to 15: it moves to the left.
+    assert shown.ltwh[0, 0] < 13
+
+
 def test_an_output_without_boxes_leaves_the_tracks_where_they_were_going() -> None:
     moving = forecast()
     moving.boxes(Output(0, 0, boxes((10, 10, 50, 80))), 0)
@@ -101,6 +109,7 @@ def test_an_older_frame_may_come_last() -> None:
         ((700, 10, 50, 80), []),
         ((10, 10, 7.9, 10.9), []),  # 7 x 10 whole px
         ((10, 10, 7.9, 11), [[10, 10, 7.9, 11]]),
+        ((10, 10, 15.9, 5.9), [[10, 10, 15.9, 5.9]]),  # 15 x 5 whole px, just enough
     ],
 )
 def test_cut_to_the_picture(box: tuple[float, float, float, float], shown: list[list[float]]) -> None:

@@ -58,6 +58,24 @@ def test_shrinking_tail_waits_where_a_run_would_outlast_one_frame_more(
     assert frames(ShrinkingTail(), runtime_ns) == shrinking_tail
 
 
+def test_shrinking_tail_never_waits_where_the_mean_is_below_one_interval() -> None:
+    # A run of 1.3 frames ends in the middle of an interval; with a mean of 0.9 waiting would shorten the tail.
+    stream = Stream("street", Fraction(NS, 60), 12, 640, 480)
+    chosen = ShrinkingTail()
+    chosen.begin(stream, Runtimes(np.array([54]), "mean"))
+    assert chosen.take(78, 1, False)
+    chosen.begin(stream, Runtimes(np.array([66]), "longer"))
+    assert not chosen.take(114, 1, False)
+
+
+def test_shrinking_tail_never_waits_twice() -> None:
+    # Frame 1 arrives 2/3 ns before 33333334 ns, and a mean just below three intervals makes that look like a tail.
+    stream = Stream("street", Fraction(30), 12, 640, 480)
+    chosen = ShrinkingTail()
+    chosen.begin(stream, Runtimes(np.array([100_000_000] * 9 + [99_999_999]), "almost three"))
+    assert chosen.take(stream.arrival_ns(1), 1, True)
+
+
 def test_a_stride_counts_frames_looked_at() -> None:
     assert frames(StrideK(1), 80) == frames(IdleFree(), 80)
     assert frames(StrideK(3), 40) == [0, 3, 6, 9]
