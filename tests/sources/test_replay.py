@@ -114,6 +114,43 @@ def test_images_need_fps(tmp_path: Path) -> None:
     source.close()
 
 
+class SlowToDecode(VideoFileSource):
+    """Decoding takes 30 ms of the simulated clock."""
+
+    clock: SimulatedClock
+
+    def read(self) -> Frame | None:
+        frame = super().read()
+        self.clock.advance(30_000_000)
+        return frame
+
+
+@pytest.mark.parametrize(("in_time", "late_ms"), [(False, 0), (True, 30)])
+def test_decoding_ahead_costs_nothing_and_decoding_in_time_does(in_time: bool, late_ms: int, clip: Clip) -> None:
+    clock, path = SimulatedClock(START_NS), clip(n=3, fps=10)
+
+    def make() -> VideoFileSource:
+        source = SlowToDecode(VideoFileConfig(path=path), source_id="inner", clock=clock)
+        source.clock = clock
+        return source
+
+    source = ReplaySource(ReplayConfig(fps=10, decode_in_time=in_time), make, source_id="r", clock=clock)
+    source.open()
+    frames, there_ns = [], []
+    while (frame := source.read()) is not None:
+        frames.append(frame)
+        there_ns.append(clock.now_ns())
+    source.close()
+    captured_ns = [frame.captured_ns for frame in frames]
+    assert [c - captured_ns[0] for c in captured_ns] == [0, 100_000_000, 200_000_000]
+    assert [t - c for t, c in zip(there_ns, captured_ns, strict=True)] == [late_ms * 1_000_000] * 3
+
+
+def test_decoding_in_time_needs_a_rate() -> None:
+    with pytest.raises(ValueError, match="decode_in_time needs fps"):
+        ReplayConfig(decode_in_time=True)
+
+
 def test_interrupt_ends_the_wait_for_the_next_frame(clip: Clip) -> None:
     clock = MonotonicClock()
     path = clip(n=2, fps=10)
