@@ -77,7 +77,13 @@ def test_udp_that_brings_nothing_gives_way_to_tcp_once(
     monkeypatch.setattr(rtsp_transport, "UDP_TRIAL_S", 1.0)
     server = rtsp_server()
     proxy = fault_proxy(server.port)
-    proxy.rewrite = lambda data: re.sub(rb"client_port=\d+-\d+", b"client_port=9-10", data)
+    asked: list[bytes] = []
+
+    def never_seen(data: bytes) -> bytes:
+        asked.extend(re.findall(rb"^Transport: \S+", data, re.MULTILINE))
+        return re.sub(rb"client_port=\d+-\d+", b"client_port=9-10", data)
+
+    proxy.rewrite = never_seen
     url = server.url(port=proxy.port)
     memory = rtsp_transport.RtspTransport("udp")
     config = NetworkConfig(url=Url(url), transport="udp")
@@ -87,7 +93,7 @@ def test_udp_that_brings_nothing_gives_way_to_tcp_once(
         assert len(take(source, 10)) == 10
         source.close()
     assert memory.current == "tcp"
-    assert proxy.n_connections == 3
+    assert ["UDP" in str(transport) for transport in asked] == [True, False, False]
     assert [r.message for r in caplog.records].count(
         f"{url}: no picture came over UDP (a firewall?); using TCP from now on"
     ) == 1
@@ -113,7 +119,8 @@ def test_a_server_that_is_busy_with_the_refused_session_is_asked_again(
     source.open()
     assert len(take(source, 5)) == 5
     source.close()
-    assert proxy.n_connections == 3
+    # The server itself may be busy, too.
+    assert proxy.n_connections >= 3
 
 
 def test_a_server_that_stays_busy_fails_within_the_open_time_out(rtsp_server: Callable, fault_proxy: Callable) -> None:
@@ -127,7 +134,7 @@ def test_a_server_that_stays_busy_fails_within_the_open_time_out(rtsp_server: Ca
     source.close()
     assert time.monotonic() - begun_s < 2
     assert raised.value.retryable
-    assert proxy.n_connections == 3
+    assert 2 <= proxy.n_connections <= 3
 
 
 def test_a_first_frame_comes_soon_after_a_key_frame(rtsp_server: Callable) -> None:
