@@ -135,6 +135,11 @@ class ByteTracker:
             dt_s, is_cut = self._clock.step(frame_index, pts_s)
         return Tracks.unchecked(*self._tracks.step(dt_s, is_cut))
 
+    @property
+    def interval_s(self) -> float:
+        """The interval that it assumes from frame to frame where there is no media time (s), as it is known now."""
+        return self._clock.interval_s
+
     def motion(self) -> TrackMotion:
         """How the tracks that the last `update` returned move, row by row; empty before it and after `reset`."""
         return TrackMotion(*self._tracks.motion())

@@ -17,8 +17,9 @@ class _Known:
 
     tracks: Tracks
     motion: TrackMotion | None
+    index: int
     pts_s: float | None
-    captured_ns: int
+    interval_s: float
 
 
 class FillIn:
@@ -27,9 +28,16 @@ class FillIn:
     def __init__(self) -> None:
         self._known: dict[str, _Known] = {}
 
-    def remember(self, frame: Frame, tracks: Tracks, motion: TrackMotion | None) -> None:
-        """The tracker's word on a detected frame; `motion`: where they are going, row by row, or None."""
-        self._known[frame.source_id] = _Known(tracks, motion, frame.pts_s, frame.captured_ns)
+    def remember(self, frame: Frame, tracks: Tracks, motion: TrackMotion | None, interval_s: float) -> None:
+        """The tracker's word on a detected frame.
+
+        Args:
+            frame: the frame.
+            tracks: its tracks.
+            motion: where they are going, row by row, or None.
+            interval_s: from frame to frame where there is no media time, as the tracker assumes (s).
+        """
+        self._known[frame.source_id] = _Known(tracks, motion, frame.index, frame.pts_s, interval_s)
 
     def forget(self, source_id: str) -> None:
         """Nothing is known of the source any more."""
@@ -62,7 +70,7 @@ class FillIn:
 
 
 def _seconds_since(known: _Known, frame: Frame) -> float:
-    """By media time, as the tracker counts; by the time of capture where there is none or it runs back."""
+    """As the tracker counts: by media time, or by frames where there is none or it runs back."""
     if known.pts_s is not None and frame.pts_s is not None and frame.pts_s > known.pts_s:
         return frame.pts_s - known.pts_s
-    return max(frame.captured_ns - known.captured_ns, 0) / 1e9
+    return max(frame.index - known.index, 0) * known.interval_s

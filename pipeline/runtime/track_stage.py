@@ -17,6 +17,8 @@ from pipeline.runtime.fill_in import FillIn
 from pipeline.runtime.statistics import RunStatistics
 
 TrackerFactory = Callable[[StreamInfo], Tracker]
+NOMINAL_INTERVAL_S = 1 / 30
+"""From frame to frame where there is no media time and the tracker does not say what it assumes."""
 AnalystFactory = Callable[[StreamInfo], Analyst | None]
 
 
@@ -109,7 +111,7 @@ class TrackStage:
                 tracks = tracker.update(item.detections, frame.index, frame.pts_s)
                 forecaster = self._forecasters.get(frame.source_id)
                 motion = None if forecaster is None else forecaster.motion()
-                self._fill_in.remember(frame, tracks, motion)
+                self._fill_in.remember(frame, tracks, motion, getattr(tracker, "interval_s", NOMINAL_INTERVAL_S))
             self._statistics.stage("track").add(self._clock.now_ns() - began_ns)
         item.timeline.stamp("track_end", self._clock.now_ns())
         return tracks, motion

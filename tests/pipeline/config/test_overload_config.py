@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 
 from pipeline.config import overload as overload_module
@@ -13,7 +16,9 @@ from pipeline.config.build import build_run, load_run_config
 from pipeline.config.overload import build_ladder, overload_rules, scheduler_factory
 from pipeline.config.schema import RunConfig
 from pipeline.core.clock import SimulatedClock
+from pipeline.core.detections import Detections
 from pipeline.core.errors import ConfigError, UsageError
+from pipeline.core.frame import Frame
 from pipeline.runtime.overload import OverloadPolicy
 from pipeline.streaming.schedulers import ShrinkingTail, StrideK
 
@@ -203,3 +208,51 @@ def test_rungs_of_one_network_share_it(monkeypatch: pytest.MonkeyPatch) -> None:
     build_ladder({"img_size": 96}, config.runtime.overload.ladder, SimulatedClock())
     assert used == [(64, "network 1"), (32, "network 1"), (96, "network 2")]
     assert opened == ["a", "b"]
+
+
+class _SquareFinder:
+    """Finds the bright square of a picture."""
+
+    class_names = ("square",)
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def warmup(self) -> None: ...
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        self.seen += [frame.index for frame in frames]
+        return [self._square(frame) for frame in frames]
+
+    def _square(self, frame: Frame) -> Detections:
+        rows, columns = np.nonzero(frame.image[:, :, 0] > 128)
+        xyxy = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
+        return Detections(xyxy, np.array([0.9], np.float32), np.zeros(1, np.int64))
+
+    def close(self) -> None: ...
+
+
+def test_a_folder_annotated_at_every_third_picture_has_an_object_on_each(tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for k in range(24):
+        picture = np.zeros((60, 200, 3), np.uint8)
+        picture[20:40, 10 + 5 * k : 40 + 5 * k] = 255
+        cv2.imwrite(str(pictures / f"{k:03}.png"), picture)
+    out = tmp_path / "out.jsonl"
+    config = _config(
+        f"sources=['{pictures}']", f"outputs=['{out}']", "runtime.overload={policy: every_nth, every_nth: 3}"
+    )
+    detector = _SquareFinder()
+    with build_run(config, detector=detector) as built:
+        report = built.runner.run()
+    assert sorted(detector.seen) == list(range(0, 24, 3))
+    assert report.overload == {"policy": "every_nth", "every_nth": 3, "filled": 16}
+    objects = [json.loads(line)["objects"] for line in out.read_text().splitlines()]
+    assert all(len(found) == 1 for found in objects)
+    assert {found[0]["track_id"] for found in objects} == {1}
+    assert [found[0].get("predicted", False) for found in objects] == [k % 3 != 0 for k in range(24)]
+    # The filter has learnt the speed after a few detections; from then on the boxes between follow the square.
+    assert [found[0]["xyxy"][0] for found in objects[12:]] == pytest.approx(
+        [10 + 5 * k for k in range(12, 24)], abs=1.5
+    )

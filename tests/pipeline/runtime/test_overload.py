@@ -23,6 +23,7 @@ from pipeline.runtime.camera_filter import CameraFilter
 from pipeline.runtime.ladder import LadderDetector
 from pipeline.runtime.overload import Overload, OverloadPolicy, OverloadRules
 from pipeline.runtime.runner import Runner, RunnerSettings, SinkBinding
+from pipeline.streaming.schedulers import scheduler
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -328,15 +329,17 @@ def test_a_live_source_is_filled_in_while_the_detector_works(stages: SimpleNames
     ids=lambda rules: f"{rules.policy}-{rules.every_nth}",
 )
 @pytest.mark.parametrize("end", ["end", "stop", "failure"])
+@pytest.mark.parametrize("picks", ["idle-free", "planned"])
 def test_every_frame_is_accounted_for_under_every_policy(
-    stages: SimpleNamespace, rules: OverloadRules, end: str
+    stages: SimpleNamespace, rules: OverloadRules, end: str, picks: str
 ) -> None:
     sink = stages.Sink()
     detector = stages.Detector(fail_at=40 if end == "failure" else None)
     if rules.policy in ("smaller_input", "best"):
         detector = LadderDetector([detector, stages.Detector()], ["big", "small"], SimulatedClock())
     sources = [stages.Source("a", 60, is_live=True), stages.Source("b", 60)]
-    settings = RunnerSettings(overload=rules, max_batch=2)
+    make_scheduler = None if picks == "idle-free" else lambda: scheduler(picks)
+    settings = RunnerSettings(overload=rules, max_batch=2, make_scheduler=make_scheduler)
     runner = Runner(sources, CameraFilter(detector, {}), _Walker, [SinkBinding("l", sink)], settings)
     if end == "stop":
         sink.before = lambda result: runner.stop() if result.frame.index == 30 else None
