@@ -212,7 +212,7 @@ def _config(args: argparse.Namespace) -> RunConfig:
 
 
 def _evidence(args: argparse.Namespace, labelled: list[Labelled], config: RunConfig) -> _Evidence:
-    from pipeline.stream_eval.job import clips_of, recorded_answers, simulate_all, stored_detections
+    from pipeline.stream_eval.job import clips_of, recorded_answers, simulate_all, stored_detections, truth_notes
     from pipeline.streaming.schedulers import scheduler
 
     runs = not (args.results or args.detections)
@@ -221,22 +221,22 @@ def _evidence(args: argparse.Namespace, labelled: list[Labelled], config: RunCon
         return _run_pipeline(args, clips, config)
     if args.results:
         answers, notes = recorded_answers(labelled, args.results)
-        return _Evidence(answers, "recorded", clips=clips, notes=notes)
+        return _Evidence(answers, "recorded", clips=clips, notes=[*truth_notes(labelled, None), *notes])
     device = _given_device(args)
     detected = stored_detections(labelled, args.detections, config)
     answers = simulate_all(detected, scheduler(config.runtime.scheduler), device, args.seed)
-    return _Evidence(answers, "simulated", detected, device, clips)
+    return _Evidence(answers, "simulated", detected, device, clips, truth_notes(labelled, None))
 
 
 def _run_pipeline(args: argparse.Namespace, clips: list[Clip], config: RunConfig) -> _Evidence:
     from dataclasses import replace
 
-    from pipeline.stream_eval.job import MEASURE_S, Pipeline, device_of, left_out_notes, simulate_all
+    from pipeline.stream_eval.job import MEASURE_S, Pipeline, device_of, left_out_notes, simulate_all, truth_notes
     from pipeline.streaming.schedulers import scheduler
 
     with _Progress(quiet=args.quiet) as progress, closing(Pipeline(config, clips, progress.show)) as it:
         detected = it.detect()
-        notes = left_out_notes("detector", it.classes)
+        notes = [*truth_notes([clip.labelled for clip in clips], it.classes), *left_out_notes("detector", it.classes)]
         if args.simulate:
             if args.runtimes or args.runtime_ms is not None:
                 device = _given_device(args)

@@ -205,3 +205,15 @@ def left_out_notes(name: str, classes: ClassMap) -> list[str]:
         return []
     counted = ", ".join(f"{count} {what}" for what, count in classes.left_out.most_common(6))
     return [f"{name}: boxes of classes that the truth has not are left out: {counted}"]
+
+
+def truth_notes(labelled: Sequence[Labelled], classes: ClassMap | None) -> list[str]:
+    """What the labels keep from being told, and which of their classes are never found."""
+    notes = [
+        f"{one.name}: labels without track ids, so no HOTA, MOTA and IDF1 and no error by speed"
+        for one in labelled
+        if not one.has_tracks
+    ]
+    if classes is not None and classes.unknown:
+        notes.append(f"classes that the detector does not know count as not found: {', '.join(classes.unknown[:8])}")
+    return notes

@@ -45,13 +45,11 @@ class Recorded:
     Attributes:
         outputs: by rising instants; classes are numbers into `class_names`.
         class_names: every class that occurs in the file, by class_id of the outputs.
-        tracked: the objects have track ids.
         worst_off_ns: the largest distance of a capture from the instant at which the stream's frame arrives.
     """
 
     outputs: tuple[Output, ...]
     class_names: tuple[str, ...]
-    tracked: bool
     worst_off_ns: int
 
 
@@ -92,13 +90,11 @@ def recorded(lines: Sequence[Line], stream: Stream) -> Recorded:
     _check_pace(lines, stream, off)
     names = sorted({str(one["class"]) for line in lines for one in line.objects})
     number = {name: class_id for class_id, name in enumerate(names)}
-    ids = [one["track_id"] for line in lines for one in line.objects]
     # A capture may lie a little before its frame's place in the stream; an output then counts from that place on.
     at_ns = [max(line.emitted_ns - t0_ns, stream.arrival_ns(line.frame)) for line in lines]
     return Recorded(
         outputs=tuple(Output(at, line.frame, _boxes(line, number)) for at, line in zip(at_ns, lines, strict=True)),
         class_names=tuple(names),
-        tracked=None not in ids,
         worst_off_ns=max(map(abs, off)),
     )
 

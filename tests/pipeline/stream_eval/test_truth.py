@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.core.errors import DatasetError, UsageError
 from pipeline.stream_eval.frame_rate import frame_rate
+from pipeline.stream_eval.job import truth_notes
 from pipeline.stream_eval.read_truth import read_truth
 
 Argoverse = Callable[..., dict[str, Any]]
@@ -97,6 +98,8 @@ def test_labels_without_tracks_are_told_apart(argoverse: Argoverse, tmp_path: Pa
     del document["annotations"][1]["track"]
     (labelled,) = read_truth(written(tmp_path, document), Fraction(30))
     assert not labelled.has_tracks
+    (note,) = truth_notes([labelled], None)
+    assert "labels without track ids" in note
 
 
 def _drop_frame(document: dict[str, Any]) -> None:
