@@ -1,15 +1,18 @@
 """The table of schedulers in docs/streaming-accuracy.md, as Markdown.
 
-    python tests/benchmarks/streaming_schedulers.py PATH/TO/mot15 [--seeds 8] [--staleness-only]
+    python tests/benchmarks/streaming_schedulers.py PATH/TO/mot15 [--seeds 8] [--first-seed 0] [--staleness-only]
+    python tests/benchmarks/streaming_schedulers.py PATH/TO/mot15 --when-wrong
 
 The folder holds one folder per sequence, with gt/gt.txt, det/det.txt (scored) and seqinfo.ini; those of 30 frames/s are
 taken. Every scheduler gets the same draws. Figures are means over the seeds; differences have their standard error.
+--when-wrong: staleness where runtimes are not what was planned for.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -122,15 +125,59 @@ def difference(values: np.ndarray) -> str:
     return f"{values.mean():+.2f} ± {values.std(ddof=1) / len(values) ** 0.5:.2f}"
 
 
+def alike(expected: Runtimes, seed: int, correlation: float) -> Iterator[int]:
+    """Draws of the same distribution that follow each other: a Gaussian process of first order, mapped to samples."""
+    generator = np.random.default_rng(seed)
+    samples = np.sort(expected.samples_ns).tolist()
+    state = generator.normal()
+    while True:
+        state = correlation * state + (1 - correlation**2) ** 0.5 * generator.normal()
+        yield samples[int((1 + math.erf(state / 2**0.5)) / 2 * len(samples) * (1 - 1e-12))]
+
+
+def print_when_wrong(sequences: list[Sequence], n_seeds: int) -> None:
+    """Staleness of planned - shrinking-tail where the plan's runtimes are not those that come."""
+    ways: dict[str, Callable[[Runtimes, int], Iterator[int]]] = {
+        "as planned": lambda expected, seed: expected.draws(seed),
+        "x 0.9": lambda expected, seed: expected.scaled(0.9).draws(seed),
+        "x 1.1": lambda expected, seed: expected.scaled(1.1).draws(seed),
+        "correlation 0.5": lambda expected, seed: alike(expected, seed, 0.5),
+        "correlation 0.9": lambda expected, seed: alike(expected, seed, 0.9),
+        "correlation 0.99": lambda expected, seed: alike(expected, seed, 0.99),
+    }
+    print(f"| runtimes | mean, ms | {' | '.join(ways)} |")
+    print("|---" * (2 + len(ways)) + "|")
+    for shape, mean_ms in product(("steady", "two modes", "long tail"), (50, 100, 200)):
+        expected = runtimes(shape, mean_ms)
+        cells = [shape, str(mean_ms)]
+        for draws in ways.values():
+            pairs = [
+                [_staleness(sequences, n, expected, draws(expected, s)) for n in SCHEDULERS[1:]] for s in range(n_seeds)
+            ]
+            tail, planned = np.array(pairs).T
+            cells.append(difference(planned - tail))
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _staleness(sequences: list[Sequence], name: str, expected: Runtimes, draws: Iterator[int]) -> float:
+    shown = [sequence.shown(name, expected, draws) for sequence in sequences]
+    return float(np.concatenate([s.matched.staleness for s in shown]).mean())
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--staleness-only", action="store_true")
+    parser.add_argument("--when-wrong", action="store_true")
     arguments = parser.parse_args()
     folders = [path.parent for path in sorted(arguments.folder.glob("*/seqinfo.ini"))]
     sequences = [Sequence.read(folder) for folder in folders if read_seqinfo(folder / "seqinfo.ini").fps == FPS]
+    if arguments.when_wrong:
+        print_when_wrong(sequences, arguments.seeds)
+        return
     offline = average_precision([s.truth for s in sequences], [dict(enumerate(s.found)) for s in sequences])
     print(f"{', '.join(s.truth.stream.name for s in sequences)}: offline AP {100 * (offline.ap or 0):.2f}\n")
     print(
@@ -141,7 +188,8 @@ def main() -> None:
     print("|---|---|" + "---|" * 8)
     cases = [runtimes(shape, mean_ms) for shape, mean_ms in product(SHAPES, MEANS_MS)] + reference_runtimes()
     for expected in cases:
-        seeds = range(1 if len(set(expected.samples_ns)) == 1 else arguments.seeds)
+        n_seeds = 1 if len(set(expected.samples_ns)) == 1 else arguments.seeds
+        seeds = range(arguments.first_seed, arguments.first_seed + n_seeds)
         table = np.array([measure(sequences, expected, seed, not arguments.staleness_only) for seed in seeds])
         cells = [expected.name, f"{expected.mean_ns / 1e6:.3g}"]
         for column in (0, 1):
