@@ -98,6 +98,18 @@ def test_a_real_run_is_answered_on_the_streams_clock(
     assert found.offline()[20].ltwh[0] == pytest.approx([48, 20, 32, 32], abs=0.5)
 
 
+def test_without_a_class_in_common_the_detector_is_let_go(
+    clip: Callable[..., Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = BrightDetector()
+    detector.class_names = ("dog", "cat")
+    monkeypatch.setattr(job, "build_detector", lambda section: detector)
+    one = clip()
+    with pytest.raises(UsageError, match=r"a class that the truth has \(person, bus\), found dog, cat"):
+        Pipeline(one.config, [one])
+    assert detector.is_closed
+
+
 def test_only_so_many_seconds_are_played(clip: Callable[..., Clip]) -> None:
     live = run_live(clip(), BrightDetector(), seconds=0.05)
     assert live.results[-1].frame <= 5
