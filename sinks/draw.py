@@ -121,11 +121,10 @@ class Annotator:
         return [lighter(c) if p else c for c, p in zip(plain, shown.predicted.tolist(), strict=True)]
 
     def _draw_trails(self, image: ImageArray, result: FrameResult, colors: list[Bgr], line_px: int) -> None:
-        frame, tracks = result.frame, result.tracks
-        trails = self._trails.setdefault(frame.source_id, Trails(self._config.trail_s))
-        trails.add(tracks, _time_s(frame))
-        for track_id, color in zip(tracks.track_id.tolist(), colors, strict=True):
-            path = _fixed_point(trails.path(track_id))
+        trails = self._trails.setdefault(result.frame.source_id, Trails(self._config.trail_s))
+        trails.add_result(result, _time_s(result.frame))
+        for row, color in enumerate(colors):
+            path = _fixed_point(trails.path_to(result.tracks, row))
             # The old half is thin, so that the direction of motion shows.
             middle = len(path) // 2
             for part, width in ((path[: middle + 1], max(1, line_px // 2)), (path[middle:], line_px)):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sinks.labels
+from pipeline.core.motion import TrackMotion
 from pipeline.core.result import FrameResult
 from pipeline.core.tracks import Tracks
 from sinks.draw import Annotator, DrawConfig
@@ -228,6 +229,45 @@ def test_tracks_that_are_gone_are_forgotten() -> None:
         trails.add(tracks_at(index, index + 1), index / 10)
     assert len(trails) <= 12
     assert len(trails.path(1)) == 0
+
+
+class TestTrailsOfTracksThatWereMoved:
+    """An object goes to the right at 100 px/s, is found at 0 and 10 px, and foreseen to go twice as fast."""
+
+    @staticmethod
+    def views(make_result: Make, found_px: float, found_ms: int, *shown_ms: int) -> list[FrameResult]:
+        motion = TrackMotion(np.array([[200, 0, 200, 0]], np.float32), np.ones(1, np.float32), np.zeros(1, np.float32))
+        box = (found_px - 5, 0, found_px + 5, 20)
+        result = replace(make_result(boxes=[box], captured_ns=found_ms * 1_000_000), motion=motion)
+        return [result.on_frame(replace(result.frame, captured_ns=ms * 1_000_000)) for ms in shown_ms]
+
+    def test_only_what_was_measured_stays(self, make_result: Make) -> None:
+        trails = Trails(2.0)
+        for shown_ms, view in zip((100, 150), self.views(make_result, 0, 0, 100, 150), strict=True):
+            trails.add_result(view, shown_ms / 1e3)
+            assert trails.path(1).tolist() == [[0, 20]]
+            assert trails.path_to(view.tracks, 0).tolist() == [[0, 20], [shown_ms / 5, 20]]
+        [view] = self.views(make_result, 10, 100, 200)
+        trails.add_result(view, 0.2)
+        assert trails.path_to(view.tracks, 0).tolist() == [[0, 20], [10, 20], [30, 20]]
+
+    def test_jitter_between_the_clocks_is_no_new_beginning(self, make_result: Make) -> None:
+        trails = Trails(2.0)
+        [first], [second] = self.views(make_result, 0, 0, 100), self.views(make_result, 10, 100, 300)
+        trails.add_result(first, 5.1)
+        trails.add_result(second, 5.15)
+        assert len(trails.path(1)) == 2
+        [anew] = self.views(make_result, 20, 400, 500)
+        trails.add_result(anew, 0.1)
+        assert trails.path(1).tolist() == [[20, 20]]
+
+    def test_a_track_that_nothing_confirms_only_keeps_what_it_has(self, make_result: Make) -> None:
+        trails = Trails(2.0)
+        [first], [second] = self.views(make_result, 0, 0, 100), self.views(make_result, 10, 100, 200)
+        trails.add_result(first, 0.1)
+        lost = replace(second, tracks=replace(second.tracks, detection_row=np.array([-1])))
+        trails.add_result(lost, 0.2)
+        assert trails.path_to(lost.tracks, 0).tolist() == [[0, 20], [30, 20]]
 
 
 def test_a_stream_that_begins_anew_has_no_old_trails() -> None:
