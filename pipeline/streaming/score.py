@@ -16,7 +16,7 @@ from pipeline.core.arrays import BoolArray
 from pipeline.core.errors import UsageError
 from pipeline.evaluation.coco_map import CocoMap, coco_map
 from pipeline.evaluation.dataset import LabelledImage, LabelledImages
-from pipeline.evaluation.mot_metrics import MotScores, MotSequence, evaluate_mot
+from pipeline.evaluation.mot_metrics import DISTRACTORS, PEDESTRIAN, MotScores, MotSequence, evaluate_mot
 from pipeline.evaluation.mot_text import MotRows
 from pipeline.streaming.boxes import Boxes
 from pipeline.streaming.shown import Shown
@@ -124,6 +124,8 @@ def average_precision(truth: Sequence[Truth], found: Sequence[Mapping[int, Boxes
 def tracking_scores(truth: Sequence[Truth], shown: Sequence[Sequence[Boxes]]) -> MotScores | None:
     """HOTA, MOTA, IDF1 and the rest; every class of every sequence is scored apart, then all are taken together.
 
+    A box that matches a crowd at IoU 0.5 is taken out first, as the MOT challenge does with what does not count.
+
     Args:
         truth: the labels, one per sequence; all with the same classes.
         shown: boxes of every frame, one list per sequence.
@@ -137,33 +139,31 @@ def tracking_scores(truth: Sequence[Truth], shown: Sequence[Sequence[Boxes]]) ->
     """
     sequences: dict[str, MotSequence] = {}
     for labels, boxes in zip(truth, shown, strict=True):
-        true_rows, rows = _rows(labels.boxes, labels.crowd), _rows(boxes)
-        if (rows.track_id < 0).any() or (true_rows.track_id[true_rows.confidence > 0] < 0).any():
+        counted = [b.track_id[~crowd] for b, crowd in zip(labels.boxes, labels.crowd, strict=True)]
+        if any((ids < 0).any() for ids in [*counted, *(b.track_id for b in boxes)]):
             return None
+        nothing_ignored = [np.zeros(len(b), np.bool_) for b in boxes]
         for class_id, name in enumerate(labels.class_names):
-            of_class = _of_class(true_rows, class_id), _of_class(rows, class_id)
-            if any(map(len, of_class)):
-                sequences[f"{labels.stream.name}: {name}"] = MotSequence(*of_class, labels.stream.n_frames)
-    return evaluate_mot(sequences, remove_distractors=False).combined if sequences else None
+            true_rows = _rows(labels.boxes, labels.crowd, class_id)
+            rows = _rows(boxes, nothing_ignored, class_id)
+            if len(true_rows) or len(rows):
+                sequences[f"{labels.stream.name}: {name}"] = MotSequence(true_rows, rows, labels.stream.n_frames)
+    return evaluate_mot(sequences, "MOT17").combined if sequences else None
 
 
-def _rows(boxes: Sequence[Boxes], crowd: Sequence[BoolArray] | None = None) -> MotRows:
-    """Boxes as rows; confidence 0 marks labels that do not count."""
-    frame = np.repeat(np.arange(1, len(boxes) + 1), [len(b) for b in boxes])
-    counts = np.ones(len(frame), np.bool_) if crowd is None else ~np.concatenate(crowd)
+def _rows(boxes: Sequence[Boxes], ignored: Sequence[BoolArray], class_id: int) -> MotRows:
+    """Boxes of one class in the classes of the MOT challenge: a pedestrian, or one of those that do not count."""
+    of_class = np.concatenate([b.class_id for b in boxes]) == class_id
+    does_not_count = np.concatenate(ignored)[of_class]
+    n = len(does_not_count)
+    track_id = np.concatenate([b.track_id for b in boxes])[of_class]
     return MotRows(
-        frame=frame,
-        track_id=np.concatenate([b.track_id for b in boxes]),
-        ltwh=np.concatenate([b.ltwh for b in boxes]),
-        confidence=counts.astype(np.float64),
-        class_id=np.concatenate([b.class_id for b in boxes]),
-    )
-
-
-def _of_class(rows: MotRows, class_id: int) -> MotRows:
-    of_it = rows.class_id == class_id
-    return MotRows(
-        rows.frame[of_it], rows.track_id[of_it], rows.ltwh[of_it], rows.confidence[of_it], rows.class_id[of_it]
+        frame=np.repeat(np.arange(1, len(boxes) + 1), [len(b) for b in boxes])[of_class],
+        # What does not count needs no id; several without one may stand in a frame.
+        track_id=np.where(does_not_count, -1 - np.arange(n), track_id),
+        ltwh=np.concatenate([b.ltwh for b in boxes])[of_class],
+        confidence=np.ones(n),
+        class_id=np.where(does_not_count, DISTRACTORS["MOT17"][0], PEDESTRIAN),
     )
 
 

@@ -35,14 +35,13 @@ def both(*parts: Boxes) -> Boxes:
 def truth(
     name: str = "street",
     of_frame: Callable[[int], Boxes] = boxes,
-    crowd: bool = False,
     class_names: tuple[str, ...] = ("person", "car"),
 ) -> Truth:
     found = tuple(of_frame(frame) for frame in range(N_FRAMES))
     return Truth(
         Stream(name, Fraction(10), N_FRAMES, 1920, 1080),
         found,
-        tuple(np.full(len(b), crowd) for b in found),
+        tuple(np.zeros(len(b), np.bool_) for b in found),
         tuple(b.ltwh[:, 2] * b.ltwh[:, 3] for b in found),
         class_names,
     )
@@ -106,7 +105,7 @@ def test_where_nothing_is_there() -> None:
 
 
 def test_crowds_count_neither_way() -> None:
-    labels = truth(of_frame=lambda frame: both(boxes(frame), boxes(frame, 1, 2)), crowd=False)
+    labels = truth(of_frame=lambda frame: both(boxes(frame), boxes(frame, 1, 2)))
     flags = tuple(np.array([False, True]) for _ in range(N_FRAMES))
     ignoring = Truth(labels.stream, labels.boxes, flags, labels.area, labels.class_names)
     scores = score([ignoring], [shown(labels)])
@@ -114,6 +113,18 @@ def test_crowds_count_neither_way() -> None:
     assert scores.streaming.per_class["car"].ap is None
     assert scores.tracking is not None
     assert scores.tracking.n_true_boxes == N_FRAMES
+    # Nor is finding it an error.
+    finding = score([ignoring], [shown(labels, of_frame=lambda frame: both(boxes(frame), boxes(frame, 1, 2)))])
+    assert (finding.streaming.ap, finding.tracking) == (scores.streaming.ap, scores.tracking)
+
+
+def test_crowds_need_no_ids() -> None:
+    labels = truth(of_frame=lambda frame: both(boxes(frame), boxes(frame, 0, -1), boxes(frame + 5, 0, -1)))
+    flags = tuple(np.array([False, True, True]) for _ in range(N_FRAMES))
+    ignoring = Truth(labels.stream, labels.boxes, flags, labels.area, labels.class_names)
+    scores = score([ignoring], [shown(labels)])
+    assert scores.tracking is not None
+    assert scores.tracking.n_true_tracks == 1
 
 
 def test_classes_are_told_apart() -> None:
