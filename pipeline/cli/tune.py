@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         choices=PRECISIONS,
         metavar="P",
-        help=f"{', '.join(PRECISIONS)} (fp32, and what the device is made for)",
+        help=f"{', '.join(PRECISIONS)} (each backend's best in floats)",
     )
     group.add_argument(
         "--schedulers", nargs="+", metavar="NAME", help="idle-free, shrinking-tail, planned, stride-2 … (these four)"

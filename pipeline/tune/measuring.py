@@ -104,7 +104,7 @@ class Measuring:
         if not timed:
             self._pace.skip_find()
             return
-        fastest = min(timed, key=lambda one: timed[one].median_s)
+        fastest = min(timed, key=lambda one: timed[one].quick_s)
         if not self.keeps_slow:
             self._give_up_slow(timed, fastest)
         self._find(fastest, timed)
@@ -169,7 +169,7 @@ class Measuring:
 
     def _give_up_slow(self, timed: Mapping[Configuration, Timing], fastest: Configuration) -> None:
         for one, timing in timed.items():
-            times = timing.median_s / timed[fastest].median_s
+            times = timing.quick_s / timed[fastest].quick_s
             if times >= TOO_SLOW and _family(one) not in self._hopeless:
                 at = f" at {one.img_size} px" if one.img_size else ""
                 self._hopeless[_family(one)] = f"{times:.1f} times as slow as {fastest.backend}{at}"

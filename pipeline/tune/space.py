@@ -8,7 +8,6 @@ from itertools import product
 
 import torch
 
-from detector.cpu_features import has_fast_bf16
 from detector.download import file_sha256
 from detector.open_network import RUNS
 from detector.zoo import DEFAULT_WEIGHTS, list_models, resolve_weights
@@ -28,7 +27,8 @@ class Network:
     Attributes:
         weights: file, or name of `tracklight models`.
         img_size: side of the input, px.
-        precision: what it computes in; `auto` for an exported file, which has its own.
+        precision: what it computes in; `auto`: an exported file's own, else each backend's best in floats. What is
+            found hardly depends on which that is: AP differs by 0.1 points (docs/openvino.md).
     """
 
     weights: str
@@ -49,7 +49,7 @@ class Space:
         weights: files, or names of `tracklight models`.
         img_sizes: sides of the input, px.
         backends: runtimes; None = those that are there, slow ones left out as soon as they are known to be.
-        precisions: what to compute in; None = what the device is made for.
+        precisions: what to compute in, each looked at on its own; None = each backend's best in floats.
         device: where it runs.
     """
 
@@ -79,7 +79,7 @@ class Space:
         suffix = resolve_weights(weights).suffix
         backends = tuple(dict.fromkeys(self.backends or self._usual_backends()))
         if suffix not in RUNS:
-            return tuple(dict.fromkeys(self.precisions or self._usual_precisions())), backends
+            return tuple(dict.fromkeys(self.precisions or ("auto",))), backends
         able = tuple(backend for backend in backends if backend in RUNS[suffix])
         if not able:
             raise UsageError(
@@ -90,11 +90,6 @@ class Space:
 
     def _usual_backends(self) -> tuple[str, ...]:
         return tuple(name for name in BACKENDS if name != ("tensorrt" if self.device == "cpu" else "openvino"))
-
-    def _usual_precisions(self) -> tuple[str, ...]:
-        if self.device != "cpu":
-            return ("fp16", "fp32")
-        return ("bf16", "fp32") if has_fast_bf16() else ("fp32",)
 
 
 def usual_device() -> str:

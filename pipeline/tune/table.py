@@ -36,8 +36,10 @@ def print_tuned(tuned: Tuned, console: Console) -> None:
     for row in tuned.front():
         table.add_row("" if tuned.limits.excess(row) <= 1 else "-", *_cells(row, tuned))
     console.print(table)
-    for label, reason in tuned.left_out.items():
-        console.print(Text(f"not measured: {label}: {reason}"), soft_wrap=True)
+    for reason in dict.fromkeys(tuned.left_out.values()):
+        label, *others = [label for label, why in tuned.left_out.items() if why == reason]
+        more = f" and {len(others)} more" if others else ""
+        console.print(Text(f"not measured: {label}{more}: {reason}"), soft_wrap=True)
 
 
 def about(tuned: Tuned) -> Iterator[str]:

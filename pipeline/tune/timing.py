@@ -22,6 +22,7 @@ from pipeline.benchmark.usage import cpu_s
 from pipeline.config.build import build_run, detector_config, detector_section_for_tracking, load_run_config
 from pipeline.core.errors import BackendError, StopRequest
 from pipeline.core.frame import Frame, StreamInfo
+from pipeline.core.percentile import percentile
 from pipeline.core.result import FrameResult
 from pipeline.runtime.sink_worker import SinkBinding
 from pipeline.streaming.runtimes import Runtimes
@@ -63,6 +64,11 @@ class Timing:
     def median_s(self) -> float:
         """Median of the samples, s."""
         return statistics.median(self.samples_ns) / 1e9
+
+    @property
+    def quick_s(self) -> float:
+        """What the quickest tenth keeps below, s: hardly touched by what else the machine does."""
+        return percentile(self.samples_ns, 0.1) / 1e9
 
     def cores_at(self, runs_per_s: float) -> float:
         """Cores that a run keeps busy that processes so many frames per second; the rest of it goes on as measured."""

@@ -130,12 +130,12 @@ def tune(wanted: Wanted, store: Store, say: Say, do: Do = run_job) -> Tuned:
     labels = None if wanted.truth is None else read_labels(wanted.truth, wanted.clip)
     about = machine()
     measurements = _measure(wanted, store, about, say, do)
-    say(f"simulating {len(measurements.timings)} configurations")
+    say("choosing what to judge by" if labels is None else f"judging by {wanted.truth}")
     judge, frames = _judged(wanted, measurements, labels)
     return Tuned(
         clip=wanted.clip,
         judge=judge,
-        rows=_rows(wanted, measurements, judge, frames),
+        rows=_rows(wanted, measurements, judge, frames, say),
         left_out={measurements.labels[one]: reason for one, reason in measurements.left_out.items()},
         labels=measurements.labels,
         limits=wanted.limits,
@@ -179,11 +179,16 @@ def _judged(
 
 
 def _rows(
-    wanted: Wanted, measurements: Measurements, judge: Judge, frames: Mapping[Network, Sequence[Detections]]
+    wanted: Wanted,
+    measurements: Measurements,
+    judge: Judge,
+    frames: Mapping[Network, Sequence[Detections]],
+    say: Say,
 ) -> list[Row]:
     rows: list[Row] = []
     simulations = {network: Simulations(one, judge.truth) for network, one in frames.items()}
-    for configuration, timing in measurements.timings.items():
+    for k, (configuration, timing) in enumerate(measurements.timings.items(), 1):
+        say(f"[{k}/{len(measurements.timings)}] simulating {measurements.labels[configuration]}")
         of_network = simulations[Network.of(configuration)]
         rows += of_network.rows(configuration, timing, wanted.schedulers, wanted.compensations)
     return rows
