@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.core.arrays import Float64Array, FloatArray
 from pipeline.core.motion import TrackMotion
+from pipeline.core.result import FrameResult
 from pipeline.core.tracks import Tracks
 
 DELAYS_S = (0.04, 0.08, 0.12, 0.16, 0.24, 0.32, 0.48, 0.64, 1.0, 1.5)
@@ -19,6 +20,8 @@ _THRESHOLDS = np.arange(0.5, 1.0, 0.05)
 """Those of COCO's AP."""
 REMEMBERED = 64
 """Comparisons per delay that are looked back on."""
+SURE = 0.6
+"""Detections from this confidence on are there to be found: the score with which ByteTrack begins a track."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,14 @@ class _Compared:
 
 
 class Decay:
-    """Share of boxes that still count after a delay.
+    """Share of AP that is left after a delay, in two ways.
 
-    A box of an earlier result counts at a threshold where the box of the same track overlaps it now by at least that
-    IoU. Tracks that have come or gone meanwhile count as wrong. The share is the mean over the ten thresholds of COCO's
-    AP and over all boxes. Both sides are estimates, so that jitter is in it too, about the same at all delays.
+    A box of an earlier result counts at a threshold where a box of now overlaps it by at least that IoU; the share is
+    the mean over the ten thresholds of COCO's AP and over all boxes. Tracks that have come or gone meanwhile are wrong.
+
+    `kept` compares with the box of the same track: what the motion of the scene costs. `found` compares with whatever
+    the detector is sure of now, which is less where the tracker cannot keep up: what a viewer loses with the frames as
+    far apart as they are.
 
     Args:
         moved: earlier boxes are moved on by their motion first, as a run does that makes up for latency.
@@ -51,16 +57,16 @@ class Decay:
     def __init__(self, *, moved: bool = False) -> None:
         self._moved = moved
         self._results: dict[str, deque[_Result]] = {}
-        self._compared: dict[float, deque[_Compared]] = {delay: deque(maxlen=REMEMBERED) for delay in DELAYS_S}
+        self._kept = _Shares()
+        self._found = _Shares()
 
-    def add(self, source_id: str, at_s: float, tracks: Tracks, motion: TrackMotion | None, *, compare: bool) -> None:
-        """Take the tracks of a detected frame.
+    def add(self, source_id: str, at_s: float, result: FrameResult, *, compare: bool) -> None:
+        """Take a detected and tracked frame.
 
         Args:
             source_id: results of one source are compared with each other.
             at_s: when the frame was captured (s).
-            tracks: its tracks.
-            motion: how they move, or None.
+            result: its tracks, how they move, and its detections.
             compare: hold them against earlier ones too; this is what costs time.
         """
         results = self._results.setdefault(source_id, deque())
@@ -69,15 +75,60 @@ class Decay:
         while results and at_s - results[0].at_s > DELAYS_S[-1] * (1 + _NEAR):
             results.popleft()
         if compare and results:
-            self._compare(results, at_s, tracks)
-        results.append(_Result(at_s, tracks, motion))
+            self._compare(results, at_s, result)
+        results.append(_Result(at_s, result.tracks, result.motion))
 
     def forget(self, source_id: str) -> None:
         """Nothing of the source has to do with what comes."""
         self._results.pop(source_id, None)
 
+    def forget_found(self) -> None:
+        """Another detector from now on."""
+        self._found = _Shares()
+        self._results.clear()
+
     def kept(self, delay_s: Float64Array) -> Float64Array:
-        """Share of boxes that still count after each delay (s); 1 where nothing was compared yet."""
+        """What the motion of the scene leaves after each delay (s); 1 where nothing was compared yet."""
+        return self._kept.after(delay_s)
+
+    def found(self, delay_s: Float64Array) -> Float64Array:
+        """What a viewer has left after each delay (s); 1 where nothing was compared yet."""
+        return self._found.after(delay_s)
+
+    def _compare(self, results: deque[_Result], at_s: float, now: FrameResult) -> None:
+        ages = at_s - np.array([result.at_s for result in results])
+        detections = now.detections.select(now.detections.confidence >= SURE)
+        for delay in DELAYS_S:
+            nearest = int(np.abs(ages - delay).argmin())
+            age_s = float(ages[nearest])
+            if abs(age_s - delay) >= _NEAR * delay:
+                continue
+            then = results[nearest]
+            boxes = then.tracks.xyxy
+            if self._moved and then.motion is not None:
+                boxes = then.motion.moved(boxes, age_s)
+            _, rows_then, rows_now = np.intersect1d(
+                then.tracks.track_id, now.tracks.track_id, assume_unique=True, return_indices=True
+            )
+            same = _iou(boxes[rows_then], now.tracks.xyxy[rows_now])
+            self._kept.add(delay, age_s, same, max(len(now.tracks), len(boxes)))
+            overlaps = _iou(boxes[:, None], detections.xyxy[None])
+            overlaps[then.tracks.class_id[:, None] != detections.class_id] = 0
+            best = overlaps.max(1, initial=0)
+            self._found.add(delay, age_s, best, max(len(detections), len(boxes)))
+
+
+class _Shares:
+    """Shares of boxes that reach the thresholds, by delay."""
+
+    def __init__(self) -> None:
+        self._compared: dict[float, deque[_Compared]] = {delay: deque(maxlen=REMEMBERED) for delay in DELAYS_S}
+
+    def add(self, delay: float, age_s: float, iou: FloatArray, n: int) -> None:
+        """Boxes that overlap by `iou`, float32 (k,), of n."""
+        self._compared[delay].append(_Compared(age_s, float((iou[:, None] >= _THRESHOLDS).mean(1).sum()), n))
+
+    def after(self, delay_s: Float64Array) -> Float64Array:
         at, share = [0.0], [1.0]
         for compared in self._compared.values():
             n = sum(one.of for one in compared)
@@ -88,31 +139,11 @@ class Decay:
         order = np.argsort(at)
         return np.interp(delay_s, np.array(at)[order], np.minimum.accumulate(np.array(share)[order]))
 
-    def _compare(self, results: deque[_Result], at_s: float, now: Tracks) -> None:
-        ages = at_s - np.array([result.at_s for result in results])
-        for delay, compared in self._compared.items():
-            nearest = int(np.abs(ages - delay).argmin())
-            if abs(ages[nearest] - delay) < _NEAR * delay:
-                then, age_s = results[nearest], float(ages[nearest])
-                n = max(len(now), len(then.tracks))
-                compared.append(_Compared(age_s, self._kept(then, age_s, now), n))
-
-    def _kept(self, then: _Result, age_s: float, now: Tracks) -> float:
-        """Sum over tracks of the share of thresholds that they reach."""
-        _, rows_then, rows_now = np.intersect1d(
-            then.tracks.track_id, now.track_id, assume_unique=True, return_indices=True
-        )
-        boxes = then.tracks.xyxy
-        if self._moved and then.motion is not None:
-            boxes = then.motion.moved(boxes, age_s)
-        iou = _iou(boxes[rows_then], now.xyxy[rows_now])
-        return float((iou[:, None] >= _THRESHOLDS).mean(1).sum())
-
 
 def _iou(a: FloatArray, b: FloatArray) -> FloatArray:
-    """IoU row by row, float32 (m,)."""
-    size = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0)
-    both = size.prod(1)
-    either = (a[:, 2:] - a[:, :2]).prod(1) + (b[:, 2:] - b[:, :2]).prod(1) - both
+    """IoU of boxes (..., 4), float32."""
+    size = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)
+    both = size.prod(-1)
+    either = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - both
     iou: FloatArray = both / np.maximum(either, np.finfo(np.float32).tiny)
     return iou

@@ -92,7 +92,8 @@ class _World:
             np.ones(1, np.float32),
             *(np.ones(1, np.int64) for _ in range(3)),
         )
-        return FrameResult(frame, Detections.empty(), tracks, Timeline())
+        found = Detections(tracks.xyxy, tracks.confidence, tracks.class_id)
+        return FrameResult(frame, found, tracks, Timeline())
 
 
 def _stepped(**rules: float) -> OverloadRules:
