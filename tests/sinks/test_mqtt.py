@@ -263,8 +263,10 @@ def test_tracks_that_were_moved_say_to_when(
 ) -> None:
     broker.start()
     listener = listen()
-    sink = make_sink(broker.url(), tracks_per_s=1000)
+    sink = make_sink(broker.url())
     sink.open(info())
+    # Tracks do not wait for the broker.
+    until(lambda: listener.last("house/status") == "online")
     motion = TrackMotion(np.array([[100, 0, 100, 0]], np.float32), np.full(1, 3, np.float32), np.zeros(1, np.float32))
     result = replace(make_result(1, boxes=[(1, 2, 30, 40)], events=(event(1),)), motion=motion)
     sink.write(result.moved_to(140_000_000))
