@@ -3,12 +3,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.core.errors import DatasetError, UsageError
+from pipeline.evaluation.mot_metrics import MotSequence, evaluate_mot
+from pipeline.evaluation.mot_text import read_mot
+from pipeline.stream_eval.mot_truth import read_mot_truth
 from pipeline.streaming.boxes import Boxes
 from pipeline.streaming.outputs import Output
 from pipeline.streaming.score import average_precision, score, tracking_scores
@@ -200,3 +204,17 @@ def test_frames_and_classes_that_the_labels_have_not() -> None:
         average_precision([labels], [{12: boxes(12)}])
     with pytest.raises(UsageError, match=r"street, frame 3: wanted classes that the labels have \(0\.\.1\), found 7"):
         average_precision([labels], [{3: boxes(3, class_id=7)}])
+
+
+def test_without_latency_tracking_scores_are_those_of_the_mot_challenge(data_dir: Path) -> None:
+    folder = data_dir / "mot17" / "MOT17-09"
+    labels = read_mot_truth(folder).truth
+    rows = read_mot(folder / "MPNTrack.txt")
+    found = [
+        Boxes(
+            rows.ltwh[of_frame], rows.confidence[of_frame], np.zeros(of_frame.sum(), np.int64), rows.track_id[of_frame]
+        )
+        for of_frame in (rows.frame == frame for frame in range(1, labels.stream.n_frames + 1))
+    ]
+    sequence = MotSequence(read_mot(folder / "gt" / "gt.txt"), rows, labels.stream.n_frames)
+    assert tracking_scores([labels], [found]) == evaluate_mot({"MOT17-09": sequence}, "MOT17").combined
