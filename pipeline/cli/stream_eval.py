@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.config.schema import RunConfig
     from pipeline.stream_eval.answers import Answers, Detected, Device
     from pipeline.stream_eval.clip import Clip
-    from pipeline.stream_eval.evaluate import Evaluation
+    from pipeline.stream_eval.evaluate import Evaluation, MakeForecast
     from pipeline.stream_eval.labelled import Labelled
     from pipeline.stream_eval.latency_curve import CurvePoint
 
@@ -205,7 +205,12 @@ def _config(args: argparse.Namespace) -> RunConfig:
     }
     if args.tracker is not None:
         flags["tracker"] = tracker_section(args.tracker)
-    return load_run_config(args.config, flags, args.set or [])
+    config = load_run_config(args.config, flags, args.set or [])
+    if config.runtime.compensate != "off":
+        raise UsageError(
+            f"runtime.compensate: wanted off, found {config.runtime.compensate}; --forecast ours scores what it does"
+        )
+    return config
 
 
 # -- evidence ---------------------------------------------------------------------------------------------------------
@@ -220,7 +225,7 @@ def _evidence(args: argparse.Namespace, labelled: list[Labelled], config: RunCon
     if runs:
         return _run_pipeline(args, clips, config)
     if args.results:
-        answers, notes = recorded_answers(labelled, args.results)
+        answers, notes = recorded_answers(labelled, args.results, forecast=args.forecast != "off")
         return _Evidence(answers, "recorded", clips=clips, notes=[*truth_notes(labelled, None), *notes])
     device = _given_device(args)
     detected = stored_detections(labelled, args.detections, config)
@@ -266,7 +271,11 @@ def _given_device(args: argparse.Namespace) -> Device:
 
 
 def _curve(
-    args: argparse.Namespace, config: RunConfig, evidence: _Evidence, eta: Fraction, forecast: Any
+    args: argparse.Namespace,
+    config: RunConfig,
+    evidence: _Evidence,
+    eta: Fraction,
+    forecast: MakeForecast | None,
 ) -> list[CurvePoint]:
     """Accuracy at other latencies, where somebody will see it."""
     from pipeline.stream_eval.latency_curve import shifted_curve, simulated_curve

@@ -149,19 +149,22 @@ def simulate_all(detected: Sequence[Detected], scheduler: Scheduler, device: Dev
     return [replace(one.simulated(scheduler, device, draws), offline=one.offline()) for one in detected]
 
 
-def recorded_answers(labelled: Sequence[Labelled], results: str) -> tuple[list[Answers], list[str]]:
+def recorded_answers(
+    labelled: Sequence[Labelled], results: str, *, forecast: bool = False
+) -> tuple[list[Answers], list[str]]:
     """What recorded runs said.
 
     Args:
         labelled: the sequences.
         results: path of the JSON lines, `{sequence}` standing for the sequence's name.
+        forecast: boxes will be moved to the frame that they are shown at.
 
     Returns:
         one per sequence, and what whoever reads the figures must know.
 
     Raises:
         DatasetError: a file that cannot be read, or is no paced run of these sequences.
-        UsageError: boxes of no class that the truth has.
+        UsageError: boxes of no class that the truth has, or boxes to be moved that the run has moved already.
     """
     names = [one.name for one in labelled]
     if PLACE in results:
@@ -173,6 +176,10 @@ def recorded_answers(labelled: Sequence[Labelled], results: str) -> tuple[list[A
     for one, of_sequence in zip(labelled, lines, strict=True):
         run = recorded(of_sequence, one.truth.stream)
         outputs = run.outputs
+        if run.moved and forecast:
+            raise UsageError(f"{one.name}: wanted boxes to forecast from, found them moved by --compensate already")
+        if run.moved:
+            notes.append(f"{one.name}: --compensate moved these boxes off their frames, so AP without latency is low")
         if run.class_names:
             classes = ClassMap(run.class_names, one.truth.class_names)
             outputs = tuple(replace(output, boxes=classes.boxes(output.boxes)) for output in outputs)

@@ -28,6 +28,7 @@ class Line:
         captured_ns, emitted_ns: on one clock, whose zero means nothing.
         dropped_before: frames dropped since the line before.
         objects: as they stand in the file.
+        moved: the run moved them ahead of their frame (`--compensate`).
     """
 
     where: str
@@ -36,6 +37,7 @@ class Line:
     emitted_ns: int
     dropped_before: int
     objects: Sequence[dict[str, Any]]
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,11 +47,13 @@ class Recorded:
     Attributes:
         outputs: by rising instants; classes are numbers into `class_names`.
         class_names: every class that occurs in the file, by class_id of the outputs.
+        moved: the run itself moved boxes ahead of their frames.
         worst_off_ns: the largest distance of a capture from the instant at which the stream's frame arrives.
     """
 
     outputs: tuple[Output, ...]
     class_names: tuple[str, ...]
+    moved: bool
     worst_off_ns: int
 
 
@@ -95,6 +99,7 @@ def recorded(lines: Sequence[Line], stream: Stream) -> Recorded:
     return Recorded(
         outputs=tuple(Output(at, line.frame, _boxes(line, number)) for at, line in zip(at_ns, lines, strict=True)),
         class_names=tuple(names),
+        moved=any(line.moved for line in lines),
         worst_off_ns=max(map(abs, off)),
     )
 
@@ -119,7 +124,8 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, Line]]:
         try:
             frame, captured_ns, emitted_ns, dropped = (int(record[key]) for key in _KEYS[1:5])
             objects = _checked_objects(record["objects"])
-            yield str(record["source"]), Line(where, frame, captured_ns, emitted_ns, dropped, objects)
+            moved = "boxes_at_ns" in record
+            yield str(record["source"]), Line(where, frame, captured_ns, emitted_ns, dropped, objects, moved)
         except (TypeError, ValueError, KeyError) as error:
             raise DatasetError(f"{where}: wanted a frame as `run -o out.jsonl` writes it, found: {error}") from error
 

@@ -86,6 +86,7 @@ def test_real_time_measures_what_a_simulation_needs(
         (["--simulate", "--runtime-ms", "50", "--runtimes", "x"], "found both"),
         (["--simulate", "--runtime-ms", "50", "--decode", "included"], "--decode included: wanted a run here"),
         (["--detections", "x"], "how long they take"),
+        (["--set", "runtime.compensate=emit"], "runtime.compensate"),
         (["--eta", "soon"], "--eta: wanted frames"),
         (["--scheduler", "clever"], "scheduler: wanted"),
         (["--fps", "0"], "frame rate: wanted"),

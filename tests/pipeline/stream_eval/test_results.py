@@ -132,3 +132,11 @@ def test_boxes_of_unknown_classes_are_left_out_and_told(line: Line, write_lines:
     assert any("left out: 1 cat" in note for note in notes)
     with pytest.raises(UsageError, match=r"a class that the truth has \(person\), found cat"):
         recorded_answers([square()], str(write_lines([line(0, objects=[cat])])))
+
+
+def test_boxes_that_the_run_moved_are_not_moved_again(line: Line, write_lines: Write, square: Square) -> None:
+    path = str(write_lines([line(0, boxes_at_ns=5_060_000_000)]))
+    _, notes = recorded_answers([square()], path)
+    assert any("--compensate moved these boxes" in note for note in notes)
+    with pytest.raises(UsageError, match="moved by --compensate already"):
+        recorded_answers([square()], path, forecast=True)
