@@ -64,8 +64,10 @@ def test_every_output_of_a_run_tells_the_same(
     assert told["status"] == "completed"
     assert told["sources"]["square"] | {"latency": 0} == {
         "produced": 30, "emitted": 30, "dropped": {}, "counters": told["sources"]["square"]["counters"],
-        "latency": 0, "error": None,
+        "latency": 0, "error": None, "streaming": told["sources"]["square"]["streaming"],
     }  # fmt: skip
+    nothing = {"age_at_display": None, "emission": None, "display": None}
+    assert told["sources"]["square"]["streaming"] | {"note": ""} == {"note": "", **nothing}, "it has no latency"
     assert {"detect", "track", "read:square"} <= told["stages"].keys()
     assert told["environment"]["versions"]["torch"]
 
