@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from pipeline.cli.options import given, rules_section
     from pipeline.config.analytics import check_sources
     from pipeline.config.build import build_sources, load_run_config
+    from pipeline.config.compensation import check_compensation
     from pipeline.config.outputs import check_outputs
     from pipeline.core.clock import MonotonicClock
 
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     names = [source.source_id for source in sources]
     if names:
         check_sources(config.analytics, names)
+        check_compensation(config)
     outputs = check_outputs(config, names or ["source"])
     # What ${ENV} filled in may be a secret, wherever it stands.
     sys.stdout.write(redact(yaml.safe_dump(_in_full(config), sort_keys=False, allow_unicode=True)))

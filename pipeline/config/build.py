@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config.analytics import analyst_factory, analytics_config, check_alerts, check_sources
-from pipeline.config.cameras import addresses_of, wishes_of, with_camera_rules
+from pipeline.config.cameras import LIVE_KINDS, addresses_of, wishes_of, with_camera_rules
 from pipeline.config.compensation import check_compensation, warn_of_no_effect
 from pipeline.config.overload import build_ladder, check_overload, overload_rules, scheduler_factory
 from pipeline.config.registry import SOURCES, TRACKERS, find, nearest
@@ -36,7 +36,6 @@ ADDRESS_FIELDS = {"video_file": "path", "images": "path", "camera": "device", "n
 """The config field of each kind of source that `--source` fills."""
 PLACEHOLDERS = {"video_file": "any.mp4", "images": "any", "camera": "0", "network": "rtsp://any/stream"}
 """Addresses that stand for any, to check a section before its sources are known."""
-LIVE_KINDS = ("camera", "network")
 LIVE_SINK_CAPACITY = 2
 FILLED_SINK_CAPACITY = 8
 """Frames that are filled in come at once with the detected one before them: a live output must not drop them."""
@@ -261,8 +260,7 @@ def build_run(
     check_sources(config.analytics, source_ids)
     outputs = check_outputs(config, source_ids)
     factory = tracker_factory(config.tracker)
-    late = config.runtime.realtime or any(address.kind in LIVE_KINDS for address in addresses_of(config))
-    check_compensation(config, tracker_config(config.tracker)[0], has_late_sources=late or config.runtime.keep_open)
+    check_compensation(config)
     check_overload(config)
     if detector is not None and config.runtime.overload.ladder:
         raise UsageError("runtime.overload.ladder: wanted detectors made by the run, found one that was given to it")

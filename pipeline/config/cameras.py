@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pipeline.config.schema import RunConfig
     from sources.address import SourceAddress
 
+LIVE_KINDS = ("camera", "network")
+"""Kinds of source that go on whether anybody reads them or not."""
 Point = tuple[float, float]
 
 

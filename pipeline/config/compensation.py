@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from pipeline.config.cameras import LIVE_KINDS, addresses_of
 from pipeline.config.registry import TRACKERS
 from pipeline.config.schema import RunConfig
 from pipeline.core.errors import ConfigError
@@ -15,13 +16,8 @@ from pipeline.runtime.sink_worker import SinkBinding
 logger = logging.getLogger(__name__)
 
 
-def check_compensation(config: RunConfig, tracker_kind: str, *, has_late_sources: bool) -> None:
+def check_compensation(config: RunConfig) -> None:
     """Refuse what cannot be compensated, before anything heavy is loaded.
-
-    Args:
-        config: the run.
-        tracker_kind: key of the registry, or `none`.
-        has_late_sources: a source is live or played as if it were, or may be added while the run goes on.
 
     Raises:
         ConfigError: there is no tracker that tells where its tracks are going, no latency to make up for, or a
@@ -30,6 +26,7 @@ def check_compensation(config: RunConfig, tracker_kind: str, *, has_late_sources
     kind = config.runtime.compensate
     if kind is Compensate.OFF:
         return
+    tracker_kind = config.tracker.get("kind", "bytetrack")
     if tracker_kind == "none":
         raise ConfigError(
             f"runtime.compensate is {kind}: wanted a tracker, found tracker.kind none; boxes are moved by their tracks"
@@ -39,13 +36,16 @@ def check_compensation(config: RunConfig, tracker_kind: str, *, has_late_sources
             f"runtime.compensate is {kind}: wanted a tracker that tells where its tracks are going, found "
             f"{tracker_kind}; take bytetrack, or compensate off"
         )
-    if not has_late_sources:
+    runtime = config.runtime
+    is_late = runtime.realtime or any(address.kind in LIVE_KINDS for address in addresses_of(config))
+    # Sources may also come while the run goes on.
+    if not is_late and not runtime.keep_open:
         raise ConfigError(
             f"runtime.compensate is {kind}: wanted a camera or stream, found recorded sources only, which have no "
             "latency; play them with --realtime, or compensate off"
         )
     speed = config.source.get("replay", {}).get("speed", 1)
-    if config.runtime.realtime and speed != 1:
+    if runtime.realtime and speed != 1:
         raise ConfigError(
             f"runtime.compensate is {kind}: wanted source.replay.speed 1, found {speed:g}; tracks move in the time of "
             "the recording, and latency is of the clock's"

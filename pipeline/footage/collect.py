@@ -11,13 +11,13 @@ from typing import Any
 
 from detector.data.output_folder import check_apart, check_output_folder
 from pipeline.config.build import (
-    LIVE_KINDS,
     build_detector,
     build_sources,
     detector_config,
     tracker_config,
     tracker_factory,
 )
+from pipeline.config.cameras import LIVE_KINDS
 from pipeline.config.schema import RunConfig, Section
 from pipeline.core.class_names import class_ids
 from pipeline.core.clock import MonotonicClock

@@ -7,8 +7,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pipeline.config.build import LIVE_KINDS, make_source
-from pipeline.config.cameras import addresses_of
+from pipeline.config.build import make_source
+from pipeline.config.cameras import LIVE_KINDS, addresses_of
 from pipeline.config.schema import RunConfig
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.detections import Detections

@@ -10,8 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.build import LIVE_KINDS, make_source
-from pipeline.config.cameras import addresses_of
+from pipeline.config.build import make_source
+from pipeline.config.cameras import LIVE_KINDS, addresses_of
 from pipeline.config.schema import RunConfig, Section
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.errors import SourceError, UsageError

@@ -122,6 +122,8 @@ def test_the_flag(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--source", "street.mp4", "-o", "null", "--compensate", "emit", "--quiet"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "wanted a camera or stream, found recorded sources only" in line
+    assert main(["check", "--source", "street.mp4", "--set", "runtime.compensate=emit"]) == 2
+    assert "wanted a camera or stream, found recorded sources only" in capsys.readouterr().err
     options = ["--realtime", "--tracker", "none", "--compensate", "display", "--quiet"]
     assert main(["run", "--source", "street.mp4", "-o", "null", *options]) == 2
     assert "wanted a tracker, found tracker.kind none" in capsys.readouterr().err
