@@ -5,7 +5,7 @@ Gives, bit for bit, what tracker/numpy_tracks.py gives and follows it method by 
 Arrays come and go through typed memoryviews, so that no NumPy header is needed to build this file.
 """
 
-from libc.math cimport isfinite, sqrt
+from libc.math cimport isfinite
 from libc.stdlib cimport free
 
 import numpy as np
@@ -136,7 +136,7 @@ cdef class HeldTracks:
         return 0
 
     def clear(self):
-        self.table.n = self.table.n_seen = 0
+        self.table.clear()
         self.frame = 0
         self.now_s = 0
 
@@ -196,6 +196,7 @@ cdef class HeldTracks:
                 put(&self.pool, self.pool.at[i])
         self.match(&self.pool, &self.low, self.second)
         self.match(&self.fresh, &self.high, self.confirming)
+        t.follow(dt_s)
 
         n_before = t.n
         for k in range(self.high.n):
@@ -212,7 +213,7 @@ cdef class HeldTracks:
         self.frame += 1
         self.now_s += dt_s
         if is_cut:
-            t.n = t.n_seen = 0
+            t.cut()
         elif t.n_seen < t.n and not self.revives_removed:
             self.order.n = 0
             for i in range(t.n):
@@ -223,6 +224,7 @@ cdef class HeldTracks:
         for i in range(t.n):
             t.detection_row[i] = -1
         t.predict(dt_s, not self.new_tracks_stand_still)
+        t.pass_time(dt_s)
 
     cdef int match(self, Rows* rows, Rows* columns, Rule rule) except -1:
         """Associate tracks with detections and correct the tracks; leave in both lists what is left over."""
@@ -277,6 +279,7 @@ cdef class HeldTracks:
         cdef TrackTable t = self.table
         cdef Detected* d = &self.seen[j]
         t.correct(i, d.box.xyxy)
+        t.note(i, d.box.xyxy, d.score)
         t.score[i], t.last_seen_s[i] = d.score, self.now_s
         t.state[i], t.last_frame[i], t.detection_row[i] = TRACKED, self.frame, j
         if not self.per_class:
@@ -295,6 +298,7 @@ cdef class HeldTracks:
         cdef TrackTable t = self.table
         cdef Detected* d = &self.seen[j]
         cdef Py_ssize_t i = t.start(d.box.xyxy)
+        t.begin_following(i, d.box.xyxy, d.score)
         t.score[i], t.vote[i], t.last_seen_s[i] = d.score, d.score, self.now_s
         t.track_id[i], t.class_id[i] = self.next_id, d.class_id
         # What is there when the tracker is switched on needs no second sighting.
@@ -407,21 +411,15 @@ cdef class HeldTracks:
     def motion(self):
         cdef TrackTable t = self.table
         cdef Py_ssize_t i, n = 0, k = 0
-        cdef int c
-        cdef double corner_velocity[4]
         for i in range(t.n):
             n += self.is_shown(i)
         velocity_array, std_array = empty((n, 4), FLOAT32), empty((2, n), FLOAT32)
         cdef float[:, ::1] velocity = velocity_array
         cdef float[:, ::1] std = std_array
         for i in range(t.n):
-            if not self.is_shown(i):
-                continue
-            t.corner_velocity(i, corner_velocity)
-            for c in range(4):
-                velocity[k, c] = <float>corner_velocity[c]
-            std[0, k], std[1, k] = <float>sqrt(t.shared.pp[i]), <float>sqrt(t.shared.vv[i])
-            k += 1
+            if self.is_shown(i):
+                t.motion(i, &velocity[k, 0], &std[0, k], &std[1, k])
+                k += 1
         for array in (velocity_array, std_array):
             array.setflags(False)
         return velocity_array, std_array[0], std_array[1]

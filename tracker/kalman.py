@@ -123,16 +123,6 @@ def correct(mean: RealArray, cov: RealArray, measured: RealArray) -> None:
         pp *= noise / total
 
 
-def corner_velocity(mean: RealArray) -> RealArray:
-    """(n, 8) means to (n, 4) velocities of the corners in px/s."""
-    half_height = mean[:, 7] / 2
-    half_width = (mean[:, 2] * mean[:, 7] + mean[:, 6] * mean[:, 3]) / 2
-    centre_x, centre_y = mean[:, 4], mean[:, 5]
-    return np.column_stack(
-        [centre_x - half_width, centre_y - half_height, centre_x + half_width, centre_y + half_height]
-    )
-
-
 def boxes(mean: RealArray) -> RealArray:
     """(n, 8) means to (n, 4) corners in px."""
     half_height = mean[:, 3] / 2

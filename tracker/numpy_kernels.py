@@ -1,6 +1,6 @@
 """The inner loops of tracker.numpy_tracks.
 
-All functions take the two blocks of a TrackTable, `real` (n, 17) float64 and `whole` (n, 7) int64, and say what they
+All functions take the two blocks of a TrackTable, `real` (n, 31) float64 and `whole` (n, 7) int64, and say what they
 change in place. Detections come as the arrays of pipeline.core.detections.Detections.
 """
 
@@ -165,19 +165,10 @@ def rows_in_order(whole: Whole, n_seen: int, n_before: int) -> tuple[Whole, int]
     return order, len(kept) + len(born) + len(found)
 
 
-def motion(real: Real, whole: Whole, last_state: int) -> tuple[Float32, Float32, Float32]:
-    """Velocity of the corners in px/s and the deviations of middle (px) and velocity (px/s), of the tracks of `select`.
-
-    All are read-only.
-    """
+def shown_rows(whole: Whole, last_state: int) -> Whole:
+    """Rows of the tracks in a state from TRACKED to `last_state`."""
     state = whole[:, STATE]
-    rows = np.flatnonzero((state >= TrackState.TRACKED) & (state <= last_state))
-    velocity = kalman.corner_velocity(real[rows, MEAN]).astype(np.float32)
-    cov = real[rows, COV]
-    std_px, std_px_s = np.sqrt(cov[:, 0]).astype(np.float32), np.sqrt(cov[:, 2]).astype(np.float32)
-    for array in (velocity, std_px, std_px_s):
-        array.setflags(write=False)
-    return velocity, std_px, std_px_s
+    return np.flatnonzero((state >= TrackState.TRACKED) & (state <= last_state))
 
 
 def select(real: Real, whole: Whole, last_state: int) -> tuple[Float32, Float32, Whole, Whole, Whole]:
@@ -185,8 +176,7 @@ def select(real: Real, whole: Whole, last_state: int) -> tuple[Float32, Float32,
 
     All are read-only.
     """
-    state = whole[:, STATE]
-    rows = np.flatnonzero((state >= TrackState.TRACKED) & (state <= last_state))
+    rows = shown_rows(whole, last_state)
     xyxy = kalman.boxes(real[rows, MEAN]).astype(np.float32)
     score = real[rows, SCORE].astype(np.float32)
     chosen = whole[rows].T.copy()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from pipeline.core.detections import Detections
-from tracker import kalman
+from tracker import kalman, velocity
 from tracker import numpy_kernels as kernels
 from tracker.association import MatchRule
 from tracker.numpy_kernels import Float32, Real, Whole
 from tracker.rules import CLOCK_TOLERANCE_S, DUPLICATE_COST, StepRules
 from tracker.track_table import TrackState, TrackTable
+from tracker.velocity import Drift, Noise
 
 NAME = "numpy"
 
@@ -34,6 +35,7 @@ class HeldTracks:
     def clear(self) -> None:
         """Forget all tracks and the time; ids go on, so that none is used again."""
         self._table = TrackTable()
+        self._drift, self._noise = Drift(), Noise()
         self._seen, self._high, self._low = Detections.empty(), NONE, NONE
         self._frame = 0
         self._now_s = 0.0
@@ -78,6 +80,7 @@ class HeldTracks:
         # The low boxes are for tracks that were seen a moment ago: a lost one is found by a good box only.
         self._match(missed[table.state[missed] == TRACKED], self._low, rules.second)
         _, high = self._match(fresh, high, rules.confirming)
+        self._follow(dt_s)
 
         strong = self._seen.confidence[high] >= np.float32(rules.new_track_score)
         n_before = len(table)
@@ -88,7 +91,11 @@ class HeldTracks:
 
     def motion(self) -> tuple[Float32, Float32, Float32]:
         """How the tracks to show move, row by row: the fields of pipeline.core.motion.TrackMotion; read-only."""
-        return kernels.motion(self._table.real, self._table.whole, self._last_shown)
+        rows = kernels.shown_rows(self._table.whole, self._last_shown)
+        fields = [field.astype(np.float32) for field in velocity.motion(self._table.real[rows], self._drift)]
+        for field in fields:
+            field.setflags(write=False)
+        return fields[0], fields[1], fields[2]
 
     def _pass_time(self, dt_s: float, is_cut: bool) -> None:
         """Predict every track over the time since the frame before, and forget those that were lost too long."""
@@ -97,11 +104,13 @@ class HeldTracks:
         self._now_s += dt_s
         if is_cut:
             table.clear()
+            self._drift = Drift()
         elif table.n_seen < len(table) and not rules.quirks.revives_removed:
             since_s = self._now_s - table.last_seen_s
             table.keep((table.state != LOST) | (since_s <= rules.buffer_s + CLOCK_TOLERANCE_S))
         moves_new = not rules.quirks.new_tracks_stand_still
         kernels.predict(table.real, table.whole, moves_new, dt_s, rules.motion.step_noise(dt_s))
+        velocity.pass_time(table.real, self._drift, dt_s)
 
     def _match(self, rows: Whole, columns: Whole, rule: MatchRule) -> tuple[Whole, Whole]:
         """Associate tracks with detections and correct the tracks; return the rows and the columns left over."""
@@ -115,6 +124,15 @@ class HeldTracks:
             if not self._rules.per_class:
                 self._vote(matched, class_id[by], table.score[matched])
         return missed, left
+
+    def _follow(self, dt_s: float) -> None:
+        """Learn the velocity of the tracks that were matched."""
+        table, seen = self._table, self._seen
+        rows = np.flatnonzero(table.detection_row >= 0)
+        columns = table.detection_row[rows]
+        score = seen.confidence[columns].astype(np.float64)
+        measured = velocity.measurement(seen.xyxy[columns])
+        velocity.learn(table.real, rows, measured, score, self._drift, self._noise, dt_s)
 
     def _vote(self, rows: Whole, seen: Whole, score: Real) -> None:
         """Weighted majority vote: a track's class changes once another one has gathered more confidence."""
@@ -134,6 +152,7 @@ class HeldTracks:
         measured = kalman.measurement(seen.xyxy[columns])
         table.mean[born], table.cov[born] = kalman.initiate(measured, self._rules.motion)
         table.score[born] = table.vote[born] = seen.confidence[columns]
+        velocity.begin(table.real[born], velocity.measurement(seen.xyxy[columns]), table.score[born], self._noise)
         table.class_id[born] = seen.class_id[columns]
         table.track_id[born] = np.arange(self._next_id, self._next_id + n)
         self._next_id += n

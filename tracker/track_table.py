@@ -30,7 +30,10 @@ COV = slice(8, 14)
 SCORE = 14
 VOTE = 15
 LAST_SEEN_S = 16
-REAL_COLUMNS = 17
+PLACE = slice(17, 21)
+SPEED = slice(21, 25)
+DOUBT = slice(25, 31)
+REAL_COLUMNS = 31
 
 # Columns of the block `whole`.
 TRACK_ID = 0
@@ -50,12 +53,13 @@ class TrackTable:
     views of their columns.
 
     Attributes:
-        real: float64 (n, 17), whole: int64 (n, 7), both contiguous.
+        real: float64 (n, 31), whole: int64 (n, 7), both contiguous.
         n_seen: number of rows that are not lost.
         mean, cov: (n, 8) and (n, 6), see tracker.kalman.
         score: (n,), confidence of the last match.
         vote: (n,), by how much confidence the track's class leads.
-        last_seen_s: (n,), tracker time of the last match.
+        last_seen_s: (n,), tracker time of the last match. After it, tracker.velocity's filter: centre, width and height
+            in px (PLACE), how fast they change in px/s (SPEED), and two covariances pp, pv, vv (DOUBT).
         track_id, class_id, state: (n,).
         start_frame, last_frame: (n,), number of the update that began the track, and of the one that matched it last.
         detection_row: (n,), row of the newest Detections, -1 = not matched.

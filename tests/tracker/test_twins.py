@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.detections import Detections
 from pipeline.core.errors import UsageError
+from pipeline.core.motion import TrackMotion
 from pipeline.core.tracks import Tracks
 from tracker.bytetrack import ByteTrackConfig, ByteTracker
 from tracker.track_table import TrackState
@@ -54,6 +55,12 @@ def check_alike(pair, detections, index, pts_s):
         assert not x.flags.writeable, field.name
         assert not y.flags.writeable, field.name
     Tracks(a.xyxy, a.confidence, a.class_id, a.track_id, a.detection_row)
+    moves = [tracker.motion() for tracker in pair]
+    for field in dataclasses.fields(TrackMotion):
+        x, y = (getattr(motion, field.name) for motion in moves)
+        assert x.tolist() == y.tolist(), field.name
+        assert len(x) == len(a), field.name
+        assert np.isfinite(x).all(), field.name
     for state in TrackState:
         assert pair[0].count(state) == pair[1].count(state), state
     assert len(pair[0]) == len(pair[1])
