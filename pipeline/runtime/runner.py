@@ -514,8 +514,7 @@ class Runner:
                     raise
                 self._emit(result)
         finally:
-            for line in self._lines:
-                line.end()
+            self._lines.end()
 
     def _end_source(self, source_id: str) -> None:
         self._compensation.ended(source_id)
@@ -528,8 +527,7 @@ class Runner:
         for line in self._lines:
             line.end_source(source_id, closing)
         if self._readers[source_id].removed:
-            for line in self._lines.of_source(source_id):
-                line.end()
+            self._lines.end(source_id)
 
     def _emit(self, result: FrameResult) -> None:
         now_ns = self._clock.now_ns()

@@ -57,18 +57,23 @@ class SinkLines:
         """Those that serve this source alone."""
         return [line for line in self._now if line.binding.source_id == source_id]
 
+    def end(self, source_id: str | None = None) -> None:
+        """No more results come, for all or for those that serve this source alone."""
+        with self._lock:
+            for line in self._now if source_id is None else self.of_source(source_id):
+                line.end()
+
     def free(self, line: SinkLine, error: StageError) -> SinkLine | None:
         """Go on without a sink that hangs. Returns the line of a new one, to be started, where one can be made."""
         binding = line.binding
         name = binding.name
+        new = None
         with self._lock:
             n_hung = sum(other.binding.name == name and other.worker.alive for other in (line, *self._let_go))
-        new = None
-        if binding.remake is not None and n_hung < MOST_HUNG:
-            new = self._make_line(replace(binding, sink=binding.remake()))
-        logger.warning("%s; %s", error, "the run goes on without it" if new is None else "it is begun anew")
-        line.let_go()
-        with self._lock:
+            # One that hangs after its last result has nothing to begin anew for.
+            if binding.remake is not None and n_hung < MOST_HUNG and not line.has_ended:
+                new = self._make_line(replace(binding, sink=binding.remake()))
+            line.let_go()
             for other in [other for other in self._let_go if not other.worker.alive]:
                 self._let_go.remove(other)
                 _add(self._past, other)
@@ -77,6 +82,7 @@ class SinkLines:
             self._let_go.append(line)
             if new is None:
                 self._errors.append(error)
+        logger.warning("%s; %s", error, "the run goes on without it" if new is None else "it is begun anew")
         return new
 
     def reports(self) -> dict[str, SinkReport]:

@@ -92,6 +92,8 @@ class SinkLine:
         self._announced: deque[StreamInfo] = deque()
         self._opened: set[str] = set()
         self._is_let_go = False
+        self.has_ended = False
+        """Nothing comes any more."""
         self._lock = threading.Lock()
         self._n_written = 0
         self._pump_ended = False
@@ -135,6 +137,7 @@ class SinkLine:
 
     def end(self) -> None:
         """No more results: the sink writes what it holds and closes."""
+        self.has_ended = True
         self._channel.close()
 
     def abort(self) -> None:

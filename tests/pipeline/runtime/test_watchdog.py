@@ -113,6 +113,14 @@ def test_a_live_sink_that_hangs_is_begun_anew_with_the_sources_that_are_open(
     assert 30 <= account.handed <= 40
 
 
+def test_a_live_sink_that_hangs_at_the_very_end_is_let_go(stages: SimpleNamespace, stuck: threading.Event) -> None:
+    hanging = stages.Sink(is_live=True, before=lambda result: stuck.wait(15) if result.frame.index == 3 else None)
+    bindings = [SinkBinding("view", hanging, remake=lambda: stages.Sink(is_live=True))]
+    report = Runner([stages.Source("a", 4)], stages.Detector(), stages.Tracker, bindings, WATCHED).run()
+    assert report.status == "partial"
+    assert report.sources["a"].emitted == 4
+
+
 def test_a_live_sink_that_always_hangs_is_let_go(stages: SimpleNamespace, stuck: threading.Event) -> None:
     made = []
 
