@@ -162,7 +162,7 @@ def test_what_does_not_fit_into_the_time_is_left_out(bench: Bench) -> None:
     [
         (".onnx", None, [("openvino", "auto"), ("onnxruntime", "auto")]),
         (".xml", None, [("openvino", "auto")]),
-        (".pt", ("eager",), [("eager", "fp32")]),
+        (".pt", ("eager",), [("eager", "fp32"), ("eager", "bf16")]),
     ],
 )
 def test_exported_files_run_where_they_can(
@@ -170,8 +170,19 @@ def test_exported_files_run_where_they_can(
 ) -> None:
     path = tmp_path / f"model{suffix}"
     path.write_text("")
-    space = Space([str(path)], (64,), backends=backends, precisions=("fp32",))
+    space = Space([str(path)], (64,), backends=backends, precisions=("fp32", "bf16"))
     assert [(one.backend, one.precision) for group in space.groups() for one in group] == expected
+
+
+def test_floats_of_one_network_are_looked_at_together(weights: list[str]) -> None:
+    (group,) = Space(weights[:1], (64,)).groups()
+    assert [(one.backend, one.precision) for one in group] == [
+        ("openvino", "auto"),
+        ("onnxruntime", "auto"),
+        ("eager", "auto"),
+    ]
+    on_gpu = [one.backend for group in Space(weights[:1], (64,), device="cuda").groups() for one in group]
+    assert on_gpu == ["onnxruntime", "tensorrt", "eager"]
 
 
 def test_a_file_that_no_named_backend_runs(tmp_path: Path) -> None:
