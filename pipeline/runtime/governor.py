@@ -11,8 +11,8 @@ PROVED = 3
 """A step up is proved when the run was not overloaded for so many windows after it."""
 MOST_PATIENCE = 8
 """By how much failed steps up lengthen the wait before the next one, at most."""
-GAIN = 0.01
-"""Expected accuracy that another rung must bring more (share of 1)."""
+GAIN = 0.08
+"""Another rung must be expected to be better by this share: estimates are no better than that."""
 AGREE = 2
 """Windows in a row that must agree on another rung before it is taken for its accuracy."""
 
@@ -102,8 +102,7 @@ class BestGovernor:
     def look(self, rung: int, window: Window) -> tuple[int, str]:
         """The rung to stand on from now on, and why where it is another."""
         best = max(range(len(window.accuracy)), key=lambda r: window.accuracy[r])
-        gain = window.accuracy[best] - window.accuracy[rung]
-        if gain <= GAIN:
+        if window.accuracy[best] <= (1 + GAIN) * window.accuracy[rung]:
             self._better, self._n_agreed = None, 0
             return rung, ""
         self._n_agreed = self._n_agreed + 1 if best == self._better else 1

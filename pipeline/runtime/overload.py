@@ -12,7 +12,6 @@ from fractions import Fraction
 
 import numpy as np
 
-from pipeline.core.arrays import Float64Array
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.errors import UsageError
 from pipeline.core.frame import Frame
@@ -39,8 +38,6 @@ MOST_NTH = 10
 """`every_nth` chosen by itself goes no further: boxes moved over longer gaps are guesses."""
 SIMULATED_FRAMES = 120
 """Frames over which the staleness of a rung is simulated."""
-HALF_LIFE_S = 120.0
-"""What was learnt of a rung that does not stand is forgotten at this rate."""
 SCENE_EVERY_NS = 250_000_000
 """How often the motion of the scene is looked at."""
 MAKING_SENSE = 3
@@ -132,8 +129,6 @@ class Overload:
         self._decay = Decay(moved=rules.moved)
         self._lock = threading.Lock()
         self._rung = 0
-        self._came_true: dict[int, float] = {}
-        self._usual: float | None = None
         self._runtimes: deque[int] = deque(maxlen=256)
         self._ages_ns: deque[int] = deque(maxlen=1024)
         self._n_detected = 0
@@ -199,7 +194,7 @@ class Overload:
         is_time = self._scene_ns is None or now_ns - self._scene_ns >= SCENE_EVERY_NS
         if is_time:
             self._scene_ns = now_ns
-        self._decay.add(frame.source_id, frame.captured_ns / 1e9, result, compare=is_time)
+        self._decay.add(frame.source_id, frame.captured_ns / 1e9, result.tracks, result.motion, compare=is_time)
 
     def ended(self, source_id: str) -> None:
         """A source has ended."""
@@ -307,44 +302,28 @@ class Overload:
 
         How stale boxes are is simulated with the measured runtimes, scaled to the rung; what staleness costs is told
         by the run's own results (`Decay`). Of several sources, each is taken to wait for its turn behind all others.
-
-        Trackers lose objects where frames are far apart, which only shows while a rung stands: what is measured of it
-        against what was expected is remembered for a while, and other rungs are expected to do as well as any did.
         """
         if not rates:
             return self.rules.accuracy
         fps = Fraction(sum(rates.values()) / len(rates)).limit_denominator(1000)
         stream = Stream("live", max(fps, Fraction(1, 10)), SIMULATED_FRAMES, 1, 1)
         samples = np.fromiter(self._runtimes, np.float64) * len(rates) / costs[self._rung]
-        delays = [
-            self._delays_s(stream, Runtimes(np.maximum(samples * cost, 1).astype(np.int64), "measured"))
-            for cost in costs
-        ]
-        kept = [float(self._decay.kept(delay_s).mean()) if len(delay_s) else 0.0 for delay_s in delays]
-        self._learn(kept[self._rung], delays[self._rung])
         return [
-            accuracy * share * self._came_true.get(rung, 1.0 if self._usual is None else self._usual)
-            for rung, (accuracy, share) in enumerate(zip(self.rules.accuracy, kept, strict=True))
+            accuracy * self._left(stream, Runtimes(np.maximum(samples * cost, 1).astype(np.int64), "measured"))
+            for accuracy, cost in zip(self.rules.accuracy, costs, strict=True)
         ]
 
-    def _learn(self, kept: float, delays_s: Float64Array) -> None:
-        """How much of what was expected of the rung that stands has come true; what is known of others fades."""
-        fade = 0.5 ** (self.rules.window_s / HALF_LIFE_S)
-        if self._usual is not None:
-            for rung, share in self._came_true.items():
-                self._came_true[rung] = self._usual + (share - self._usual) * fade
-        if kept and len(delays_s):
-            share = min(float(self._decay.found(delays_s).mean()) / kept, 1.0)
-            self._came_true[self._rung] = share
-            self._usual = share if self._usual is None else max(share, self._usual * fade)
-
-    def _delays_s(self, stream: Stream, runtimes: Runtimes) -> Float64Array:
-        """How old what is shown is at each frame (s)."""
+    def _left(self, stream: Stream, runtimes: Runtimes) -> float:
+        """Share of offline accuracy that is left: boxes are late, and tracks get lost where frames are far apart."""
         scheduler = self._make_scheduler() if self._make_scheduler is not None else IdleFree()
         scheduler.begin(stream, runtimes)
         runs = simulate(stream, scheduler, runtimes.draws(0))
         staleness = match(outputs(runs, lambda _: Boxes.empty()), stream).staleness
-        return staleness.astype(np.float64) * stream.interval_s
+        begun_s = np.array([run.begin_ns for run in runs]) / NS
+        if len(runs) < 2 or not len(staleness):
+            return 0.0
+        late = self._decay.kept(staleness.astype(np.float64) * stream.interval_s).mean()
+        return float(late * self._decay.followed(np.diff(begun_s)).mean())
 
     def _change(self, rung: int, why: str, now_ns: int) -> None:
         self._time_ns[self._rung] += now_ns - self._rung_since_ns
@@ -354,7 +333,6 @@ class Overload:
         else:
             self.choice.every_nth = rung + 1
         self.choice.forget_runtimes()
-        self._decay.forget_found()
         self._n_changes += 1
         at_s = (now_ns - (self._began_ns or now_ns)) / NS
         self._changes.append({"at_s": at_s, "from": self._names[before], "to": self._names[rung], "why": why})

@@ -5,11 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.core.detections import Detections
-from pipeline.core.frame import CaptureClock, Frame
 from pipeline.core.motion import TrackMotion
-from pipeline.core.result import FrameResult
-from pipeline.core.timeline import Timeline
 from pipeline.core.tracks import Tracks
 from pipeline.streaming.decay import DELAYS_S, REMEMBERED, Decay
 
@@ -22,16 +18,6 @@ def _tracks(lefts: dict[int, float], width: float = 100) -> Tracks:
     return Tracks(xyxy, np.ones(n, np.float32), np.zeros(n, np.int64), ids, np.arange(n))
 
 
-def _result(
-    tracks: Tracks, motion: TrackMotion | None = None, detected: Tracks | None = None, confidence: float = 0.9
-) -> FrameResult:
-    """A result whose detections are its tracks, or others."""
-    seen = tracks if detected is None else detected
-    detections = Detections(seen.xyxy, np.full(len(seen), confidence, np.float32), seen.class_id)
-    frame = Frame("a", 0, np.zeros((2, 2, 3), np.uint8), None, 0, CaptureClock.RECEIVE)
-    return FrameResult(frame, detections, tracks, Timeline(), motion=motion)
-
-
 def _motion(*speeds: float) -> TrackMotion:
     n = len(speeds)
     velocity = np.array([[speed, 0, speed, 0] for speed in speeds], np.float32).reshape(n, 4)
@@ -41,7 +27,7 @@ def _motion(*speeds: float) -> TrackMotion:
 def _walk(decay: Decay, speed: float, n_frames: int = 60, interval_s: float = 0.04, begin_s: float = 0.0) -> Decay:
     for k in range(n_frames):
         tracks = _tracks({7: speed * k * interval_s})
-        decay.add("a", begin_s + k * interval_s, _result(tracks, _motion(speed)), compare=True)
+        decay.add("a", begin_s + k * interval_s, tracks, _motion(speed), compare=True)
     return decay
 
 
@@ -51,51 +37,29 @@ def test_nothing_seen_or_nothing_moving_loses_nothing() -> None:
     assert _walk(Decay(), 0).kept(delays) == pytest.approx([1, 1, 1])
     empty = Decay()
     for k in range(9):
-        empty.add("a", k / 25, _result(Tracks.empty()), compare=True)
-    assert empty.kept(delays).tolist() == empty.found(delays).tolist() == [1, 1, 1]
+        empty.add("a", k / 25, Tracks.empty(), None, compare=True)
+    assert empty.kept(delays).tolist() == [1, 1, 1]
 
 
 def test_what_is_kept_is_the_share_of_thresholds_that_are_reached() -> None:
     # 100 px wide at 200 px/s. After 0.08 s 16 px, IoU 84/116 = 0.72: 5 of 10 thresholds; after 0.24 s 52/148: none.
     decay, delays = _walk(Decay(), 200), np.array([0.0, 0.08, 0.24, 3.0])
     assert decay.kept(delays) == pytest.approx([1, 0.5, 0, 0])
-    assert decay.found(delays) == pytest.approx([1, 0.5, 0, 0])
+    # 48 px, IoU 0.35, is still the same object to a tracker; 64 px, 0.22, is not.
+    assert decay.followed(np.array([0.08, 0.24, 0.32])) == pytest.approx([1, 1, 0], abs=0.03)
 
 
 def test_boxes_that_are_moved_on_are_compared_where_they_are_moved_to() -> None:
-    decay, delays = _walk(Decay(moved=True), 200), np.array([0.08, 0.24])
-    assert decay.kept(delays) == pytest.approx([1, 1])
-    assert decay.found(delays) == pytest.approx([1, 1])
+    assert _walk(Decay(moved=True), 200).kept(np.array([0.08, 0.24])) == pytest.approx([1, 1])
 
 
 def test_tracks_that_come_and_go_count_as_wrong() -> None:
     decay = Decay()
     for k in range(60):
         # One stays; every 0.04 s another one stands beside it.
-        decay.add("a", k * 0.04, _result(_tracks({1: 0, 100 + k: 300})), compare=True)
+        decay.add("a", k * 0.04, _tracks({1: 0, 100 + k: 300}), None, compare=True)
     assert decay.kept(np.array([0.04, 0.64])) == pytest.approx([0.5, 0.5])
-    # Something is found at both places all the time.
-    assert decay.found(np.array([0.04, 0.64])) == pytest.approx([1, 1])
-
-
-def test_what_is_detected_and_not_tracked_is_not_found() -> None:
-    decay, delays = Decay(), np.array([0.04, 0.64])
-    two, one = _tracks({1: 0, 2: 300}), _tracks({1: 0})
-    for k in range(60):
-        decay.add("a", k * 0.04, _result(one, detected=two), compare=True)
-    assert decay.kept(delays) == pytest.approx([1, 1])
-    assert decay.found(delays) == pytest.approx([0.5, 0.5])
-    decay.forget_found()
-    assert decay.found(delays) == pytest.approx([1, 1])
-    # What the detector is not sure of need not be found, and another class is another object.
-    other = Tracks(one.xyxy, one.confidence, one.class_id + 1, one.track_id, one.detection_row)
-    for k in range(60):
-        decay.add("a", 10 + k * 0.04, _result(one, detected=other), compare=True)
-    assert decay.found(delays) == pytest.approx([0, 0])
-    decay.forget_found()
-    for k in range(60):
-        decay.add("a", 20 + k * 0.04, _result(Tracks.empty(), detected=two, confidence=0.5), compare=True)
-    assert decay.found(delays) == pytest.approx([1, 1])
+    assert decay.followed(np.array([0.04, 0.64])) == pytest.approx([0.5, 0.5])
 
 
 def test_results_that_come_seldom_tell_of_long_delays_only() -> None:
@@ -113,13 +77,13 @@ def test_old_comparisons_are_forgotten() -> None:
 def test_only_what_is_asked_for_is_compared_and_sources_stay_apart() -> None:
     decay = Decay()
     for k in range(20):
-        decay.add("a", k * 0.04, _result(_tracks({1: 40.0 * k})), compare=False)
-        decay.add("b", k * 0.04, _result(_tracks({1: 0})), compare=True)
+        decay.add("a", k * 0.04, _tracks({1: 40.0 * k}), None, compare=False)
+        decay.add("b", k * 0.04, _tracks({1: 0}), None, compare=True)
     assert decay.kept(np.array([0.08])) == pytest.approx([1])
 
 
 def test_time_that_runs_back_begins_anew() -> None:
     decay = _walk(Decay(), 0, 30, begin_s=100)
-    decay.add("a", 1.0, _result(_tracks({7: 500})), compare=True)
-    decay.add("a", 1.04, _result(_tracks({7: 500})), compare=True)
+    decay.add("a", 1.0, _tracks({7: 500}), None, compare=True)
+    decay.add("a", 1.04, _tracks({7: 500}), None, compare=True)
     assert decay.kept(np.array([0.04, 0.5])) == pytest.approx([1, 1])
