@@ -30,3 +30,32 @@ def test_what_latency_costs(capsys: pytest.CaptureFixture[str]) -> None:
         "at display 25% of AP50, 11.0 points (boxes 120 ms, 3.6 frames old)",
         "dark: lost to latency, estimated: not known",
     ]
+
+
+@pytest.mark.parametrize(
+    ("overload", "line"),
+    [
+        ({}, None),
+        (
+            {"policy": "every_nth", "every_nth": 3, "filled": 20},
+            "overload: every_nth: 20 frames filled in",
+        ),
+        (
+            {
+                "policy": "best",
+                "rungs": [
+                    {"name": "640", "time_s": 12.4},
+                    {"name": "512", "time_s": 0.0},
+                    {"name": "416", "time_s": 7.0},
+                ],
+                "n_changes": 3,
+            },
+            "overload: best: 640 for 12 s, 416 for 7 s, 3 changes",
+        ),
+        ({"policy": "best", "rungs": []}, "overload: best: nothing gave way"),
+    ],
+)
+def test_what_gave_way(overload: dict[str, object], line: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(RunReport("completed", 1.0, 9.0, "detect", MS, {}, {}, {}, overload=overload), [])
+    found = [text for text in capsys.readouterr().err.splitlines() if text.startswith("overload")]
+    assert found == ([] if line is None else [line])
