@@ -275,7 +275,9 @@ cdef class TrackTable:
         cdef double half_height = without_doubt(self.speed[3][i], self.of_size.vv[i]) / 2
         velocity[0], velocity[1] = <float>(x - half_width), <float>(y - half_height)
         velocity[2], velocity[3] = <float>(x + half_width), <float>(y + half_height)
-        std_px[0] = <float>sqrt(self.of_centre.pp[i])
+        std_px[0] = <float>sqrt(
+            self.of_centre.pp[i] + usual_noise(&self.detector, 0) * (self.place[3][i] * self.place[3][i])
+        )
         std_px_s[0] = <float>sqrt(self.of_centre.vv[i] + (self.drift.variance[0] + self.drift.variance[1]) / 2)
 
     cdef void cut(self) noexcept:

@@ -92,7 +92,9 @@ class HeldTracks:
     def motion(self) -> tuple[Float32, Float32, Float32]:
         """How the tracks to show move, row by row: the fields of pipeline.core.motion.TrackMotion; read-only."""
         rows = kernels.shown_rows(self._table.whole, self._last_shown)
-        fields = [field.astype(np.float32) for field in velocity.motion(self._table.real[rows], self._drift)]
+        fields = [
+            field.astype(np.float32) for field in velocity.motion(self._table.real[rows], self._drift, self._noise)
+        ]
         for field in fields:
             field.setflags(write=False)
         return fields[0], fields[1], fields[2]

@@ -227,8 +227,11 @@ def learn(real: Real, rows: Whole, measured: Real, score: Real, drift: Drift, no
     noise.learn(fits, len(rows))
 
 
-def motion(real: Real, drift: Drift) -> tuple[Real, Real, Real]:
+def motion(real: Real, drift: Drift, noise: Noise) -> tuple[Real, Real, Real]:
     """How the tracks `real` (n, 31) move.
+
+    The detector's errors last for seconds: that of a centre is what the filter doubts, as if they evened out, and the
+    noise of a box once more.
 
     Returns:
         (n, 4) velocity of left, top, right and bottom in px/s; (n,) standard deviation of the centre in px, and of its
@@ -242,8 +245,10 @@ def motion(real: Real, drift: Drift) -> tuple[Real, Real, Real]:
         kept[:, which] *= 1 - np.divide(cut, square, out=np.ones_like(square), where=square > cut)
     centre = kept[:, :2] + drift.velocity
     half = kept[:, 2:] / 2
+    height = real[:, PLACE.start + 3]
+    place_variance = doubt[:, 0] + noise.variance(0) * (height * height)
     shared = (drift.variance[0] + drift.variance[1]) / 2
-    return np.hstack([centre - half, centre + half]), np.sqrt(doubt[:, 0]), np.sqrt(doubt[:, 2] + shared)
+    return np.hstack([centre - half, centre + half]), np.sqrt(place_variance), np.sqrt(doubt[:, 2] + shared)
 
 
 def _scale(measured: Real, score: Real) -> Real:

@@ -226,7 +226,7 @@ def test_noise_stays_within_its_bounds():
 def test_nothing_to_learn_from():
     real, drift, noise = np.zeros((0, REAL_COLUMNS)), Drift(), Noise()
     learn(real, np.zeros(0, np.int64), np.zeros((0, 4)), np.zeros(0), drift, noise, 0.1)
-    assert [len(field) for field in motion(real, drift)] == [0, 0, 0]
+    assert [len(field) for field in motion(real, drift, noise)] == [0, 0, 0]
 
 
 @settings(max_examples=30, deadline=None)
