@@ -11,7 +11,7 @@ PROVED = 3
 """A step up is proved when the run was not overloaded for so many windows after it."""
 MOST_PATIENCE = 8
 """By how much failed steps up lengthen the wait before the next one, at most."""
-GAIN = 0.08
+GAIN = 0.06
 """Another rung must be expected to be better by this share: estimates are no better than that."""
 AGREE = 2
 """Windows in a row that must agree on another rung before it is taken for its accuracy."""
