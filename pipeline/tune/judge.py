@@ -29,7 +29,6 @@ LONGEST_GAP_S = 1.0
 """A track that is missing for no longer than this is filled in: the tracker's own patience."""
 SHORTEST_TRACK_S = 0.3
 """What was seen for less than this is taken for a mistake."""
-_TRUSTED_PRECISIONS = ("fp32", "auto", "fp16", "bf16", "int8")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,11 +116,12 @@ def pseudo_judge(
     """What the most trusted network finds with all the time in the world: tracked, gaps filled, short tracks left out.
 
     Each network says so of the clip, and is judged by what all the others say; the one that they confirm most is
-    trusted: mean AP, classes weighing as much as they have boxes. Of a network in several precisions the most exact
-    one takes part. With one network there is no choice.
+    trusted: mean AP, classes weighing as much as they have boxes. Of a network in several precisions one takes part.
+    With one network there is no choice.
 
     Args:
-        frames: detections by network, of the classes that count.
+        frames: detections by network, of the classes that count; of one in several precisions the first takes part that
+            is no int8, so put the quickest first.
         stream: the clip.
         common: names of the classes.
         trust: weights that are trusted whatever the others say; the networks are those of these weights then.
@@ -129,12 +129,12 @@ def pseudo_judge(
     Raises:
         UsageError: nothing was found in the clip, or `trust` names none of the networks.
     """
-    exact = _most_exact(frames)
-    able = [network for network in exact if trust in (None, network.weights)]
+    networks = _one_of_each(frames)
+    able = [network for network in networks if trust in (None, network.weights)]
     if not able:
-        known = ", ".join(dict.fromkeys(network.weights for network in exact))
+        known = ", ".join(dict.fromkeys(network.weights for network in networks))
         raise UsageError(f"--trust: wanted one of the weights that were measured ({known}), found {trust!r}")
-    every = {network: _pseudo(frames[network], stream, common) for network in exact}
+    every = {network: _pseudo(frames[network], stream, common) for network in networks}
     every = {network: truth for network, truth in every.items() if any(map(len, truth.boxes))}
     able = [network for network in able if network in every]
     if not able:
@@ -151,11 +151,12 @@ def pseudo_judge(
     return Judge(every[trusted], words)
 
 
-def _most_exact(frames: Mapping[Network, object]) -> list[Network]:
-    best: dict[tuple[str, int | None], Network] = {}
-    for network in sorted(frames, key=lambda one: _TRUSTED_PRECISIONS.index(one.precision)):
-        best.setdefault((network.weights, network.img_size), network)
-    return list(best.values())
+def _one_of_each(frames: Mapping[Network, object]) -> list[Network]:
+    """Floats find the same but for chance: were the most exact one the measure, a quicker one would lose by chance."""
+    first: dict[tuple[str, int | None], Network] = {}
+    for network in sorted(frames, key=lambda one: one.precision == "int8"):
+        first.setdefault((network.weights, network.img_size), network)
+    return list(first.values())
 
 
 def _confirmed(

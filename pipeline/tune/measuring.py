@@ -93,21 +93,26 @@ class Measuring:
         """
         for group in self.groups:
             self._group(group)
-        known = {one: timing for one, timing in self._timings.items() if Network.of(one) in self._found}
+        known = {one: timing for one, timing in self._timings.items() if self._network(one) in self._found}
         return Measurements(known, self._found, self._left_out, self._labels)
 
     def _group(self, group: Sequence[Configuration]) -> None:
-        """Time each backend of one network, and let the fastest find the boxes."""
+        """Time each backend, and let the quickest in each precision find the boxes."""
         for one in group:
             self._time(one)
         timed = {one: self._timings[one] for one in group if one in self._timings}
         if not timed:
             self._pace.skip_find()
             return
-        fastest = min(timed, key=lambda one: timed[one].quick_s)
+        quickest_first = sorted(timed, key=lambda one: timed[one].quick_s)
         if not self.keeps_slow:
-            self._give_up_slow(timed, fastest)
-        self._find(fastest, timed)
+            self._give_up_slow(timed, quickest_first[0])
+        by_network: dict[Network, list[Configuration]] = {}
+        for one in quickest_first:
+            by_network.setdefault(self._network(one), []).append(one)
+        self._pace.add_finds(len(by_network) - 1)
+        for network, same in by_network.items():
+            self._find(network, same)
 
     def _time(self, one: Configuration) -> None:
         facts = self._facts("time", one)
@@ -137,35 +142,37 @@ class Measuring:
         self.store.put(facts, result)
         self._timings[one] = Timing.from_json(result)
 
-    def _find(self, one: Configuration, timed: Mapping[Configuration, Timing]) -> None:
-        facts = self._facts("find", one)
-        place = self.store.beside(facts, ".npz")
-        frames_s = timed[one].median_s * self.clip.n_frames
-        kept = None if self.store.get(facts) is None else _loaded(place)
+    def _find(self, network: Network, same: Sequence[Configuration]) -> None:
+        """The boxes of a network, found by the first of these configurations."""
+        facts = self._facts("find", same[0])
+        frames_s = self._timings[same[0]].median_s * self.clip.n_frames
+        kept = None if self.store.get(facts) is None else _loaded(self.store.beside(facts, ".npz"))
         if kept is not None:
-            self._found[Network.of(one)] = kept
+            self._found[network] = kept
         elif not self._pace.has_time_to_find(frames_s):
-            self._left_out |= dict.fromkeys(timed, NO_TIME)
+            self._left_out |= dict.fromkeys(same, NO_TIME)
         else:
-            self._find_now(one, timed, facts, frames_s)
+            self._find_now(network, same, facts, frames_s)
             return
         self._pace.skip_find()
 
     def _find_now(
-        self, one: Configuration, timed: Mapping[Configuration, Timing], facts: Mapping[str, Any], frames_s: float
+        self, network: Network, same: Sequence[Configuration], facts: Mapping[str, Any], frames_s: float
     ) -> None:
-        left = self._pace.left(frames_s)
-        self.say(f"{self._pace.place()} boxes of {self.clip.n_frames} frames, {self._labels[one]}{left}")
-        place = self.store.beside(facts, ".npz")
+        label, place = self._labels[same[0]], self.store.beside(facts, ".npz")
+        self.say(f"{self._pace.place()} boxes of {self.clip.n_frames} frames, {label}{self._pace.left(frames_s)}")
         try:
             with self._pace.finding(frames_s):
-                self.do(Job("find", one, self.clip, str(place)))
+                self.do(Job("find", same[0], self.clip, str(place)))
         except (BackendError, ConfigError) as error:
-            self._left_out |= dict.fromkeys(timed, str(error))
-            self.say(f"left out: {self._labels[one]}: {error}")
+            self._left_out |= dict.fromkeys(same, str(error))
+            self.say(f"left out: {label}: {error}")
             return
-        self.store.put(facts, {"found_by": self._labels[one]})
-        self._found[Network.of(one)] = Found.load(place)
+        self.store.put(facts, {"found_by": label})
+        self._found[network] = Found.load(place)
+
+    def _network(self, one: Configuration) -> Network:
+        return Network.of(one, self._timings[one].precision)
 
     def _give_up_slow(self, timed: Mapping[Configuration, Timing], fastest: Configuration) -> None:
         for one, timing in timed.items():
@@ -181,6 +188,7 @@ class Measuring:
         if kind == "find":
             # Which backend looked does not matter.
             del how["backend"]
+            how["precision"] = self._timings[one].precision
             clip["n_frames"] = self.clip.n_frames
         return {"format": FORMAT, "kind": kind, "configuration": how, "clip": clip, "machine": dict(self.machine)}
 

@@ -55,6 +55,11 @@ class Pace:
         """Whether a pass over all frames, which take so many seconds, would be over in time."""
         return self._pass_s(frames_s) <= self._time_left_s()
 
+    def add_finds(self, n: int) -> None:
+        """So many more passes are to be done."""
+        self._n += n
+        self._left_find += n
+
     def skip_time(self) -> None:
         """A timing need not be done."""
         self._left_time -= 1

@@ -109,8 +109,8 @@ class Simulations:
                 scores = [self._score(looked, compensate) for looked in simulated]
                 yield Row(
                     configuration=configuration,
-                    backend=str(timing.ran["backend"]),
-                    precision=str(timing.ran["precision"]),
+                    backend=timing.backend,
+                    precision=timing.precision,
                     scheduler=name,
                     compensate=compensate,
                     sap=mean(one.ap or 0.0 for one in scores),

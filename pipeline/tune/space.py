@@ -27,8 +27,7 @@ class Network:
     Attributes:
         weights: file, or name of `tracklight models`.
         img_size: side of the input, px.
-        precision: what it computes in; `auto`: an exported file's own, else each backend's best in floats. What is
-            found hardly depends on which that is: AP differs by 0.1 points (docs/openvino.md).
+        precision: what it computes in.
     """
 
     weights: str
@@ -36,9 +35,9 @@ class Network:
     precision: str
 
     @classmethod
-    def of(cls, configuration: Configuration) -> Network:
-        """That of a configuration."""
-        return cls(configuration.weights, configuration.img_size, configuration.precision)
+    def of(cls, configuration: Configuration, precision: str) -> Network:
+        """That of a configuration which computes in this precision."""
+        return cls(configuration.weights, configuration.img_size, precision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Space:
         weights: files, or names of `tracklight models`.
         img_sizes: sides of the input, px.
         backends: runtimes; None = those that are there, slow ones left out as soon as they are known to be.
-        precisions: what to compute in, each looked at on its own; None = each backend's best in floats.
+        precisions: what to compute in; None = each backend's best in floats.
         device: where it runs.
     """
 
@@ -60,7 +59,7 @@ class Space:
     device: str = "cpu"
 
     def groups(self) -> Iterator[tuple[Configuration, ...]]:
-        """The configurations, those that find the same boxes together; small inputs first.
+        """The configurations, those of one model, size and wish of precision together; small inputs first.
 
         Raises:
             CheckpointError: weights that cannot be had.

@@ -61,6 +61,16 @@ class Timing:
         return Runtimes(np.array(self.samples_ns, np.int64), name)
 
     @property
+    def backend(self) -> str:
+        """What ran."""
+        return str(self.ran["backend"])
+
+    @property
+    def precision(self) -> str:
+        """What it computed in."""
+        return str(self.ran["precision"])
+
+    @property
     def median_s(self) -> float:
         """Median of the samples, s."""
         return statistics.median(self.samples_ns) / 1e9

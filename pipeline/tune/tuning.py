@@ -189,6 +189,6 @@ def _rows(
     simulations = {network: Simulations(one, judge.truth) for network, one in frames.items()}
     for k, (configuration, timing) in enumerate(measurements.timings.items(), 1):
         say(f"[{k}/{len(measurements.timings)}] simulating {measurements.labels[configuration]}")
-        of_network = simulations[Network.of(configuration)]
+        of_network = simulations[Network.of(configuration, timing.precision)]
         rows += of_network.rows(configuration, timing, wanted.schedulers, wanted.compensations)
     return rows

@@ -52,7 +52,7 @@ def test_the_network_that_others_confirm_is_trusted(clip: Clip, seen: Callable[[
     noisy = Network("noisy.pt", 100, "fp32")
     every = {noisy: [shaken(one) for one in seen(3)], LIGHT: seen(2), HEAVY: seen(3)}
     assert "heavy.pt" in pseudo_judge(every, clip.stream, ("person",)).words
-    # Of one network in two precisions only the exact one is asked.
+    # Of one network in two precisions only the first one that is no int8 is asked.
     coarse = Network("heavy.pt", 100, "int8")
     assert len(pseudo_judge({coarse: seen(1), **every}, clip.stream, ("person",)).truth.boxes[9]) == 3
 
