@@ -68,6 +68,18 @@ def test_each_backend_is_timed_and_the_fastest_finds_the_boxes(bench: Bench) -> 
     assert "left" in bench.said[-1]
 
 
+def test_what_computes_in_another_precision_finds_boxes_of_its_own(bench: Bench) -> None:
+    space = {"precisions": None, "backends": ("openvino", "onnxruntime"), "img_sizes": (100,)}
+    found = bench.measure(space=space, keeps_slow=True)
+    finds = [name for what, name in bench.machine.jobs if what == "find"]
+    assert finds == [
+        f"{name} 100 {backend} auto" for name in ("light", "heavy") for backend in ("openvino", "onnxruntime")
+    ]
+    # The quickest comes first.
+    assert [network.precision for network in found.found] == ["bf16", "fp32", "bf16", "fp32"]
+    assert bench.said[-1].startswith("[8/8] ")
+
+
 def test_backends_that_are_named_are_measured_however_slow(bench: Bench) -> None:
     found = bench.measure(space={"backends": ("openvino", "onnxruntime")}, keeps_slow=True)
     assert len(found.timings) == 8
