@@ -40,7 +40,7 @@ SUREST = 0.002
 """No detector is surer than 1 - this."""
 USUAL = 0.03
 """1 - the score at which noise is what it is taken for."""
-CENTRE_CHANGE = 0.3
+CENTRE_CHANGE = 0.2
 """How much a velocity wanders: standard deviation in heights/s after a second."""
 SIZE_CHANGE = 0.05
 CENTRE_START_STD = 1.5
@@ -54,7 +54,7 @@ DRIFT_LEARNING_S = 1.5
 """Time over which it is learnt how much the camera moves."""
 MIN_TOGETHER = 3
 """Fewer tracks than this do not tell the camera's motion from their own."""
-SHRINK = 0.75
+SHRINK = 0.5
 """How many variances a squared velocity is cut by."""
 
 _BLOCKS = ((slice(0, 2), slice(0, 3)), (slice(2, 4), slice(3, 6)))
