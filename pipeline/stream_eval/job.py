@@ -135,12 +135,12 @@ class Pipeline:
 
 
 def device_of(runs: Sequence[LiveRun], name: str) -> Device:
-    """What runs in real time measured: how long the detector is busy, and what is added to that."""
-    busy = np.concatenate([run.span_ns("dequeued", "detect_end") for run in runs])
-    after = np.concatenate([run.span_ns("detect_end", "emitted") for run in runs])
+    """What runs in real time measured: how long the detector is busy with a frame, and what is added to that."""
+    busy = np.concatenate([run.span_ns("dequeued", "detect_end") + run.turn_ns() for run in runs])
+    after = np.concatenate([run.span_ns("detect_end", "emitted") - run.turn_ns() for run in runs])
     wait = np.concatenate([run.wait_ns() for run in runs])
     lag_ns = float(after.mean()) + (float(wait.mean()) if len(wait) else 0.0)
-    return Device(Runtimes(busy, name), round(lag_ns))
+    return Device(Runtimes(busy, name), max(round(lag_ns), 0))
 
 
 def simulate_all(detected: Sequence[Detected], scheduler: Scheduler, device: Device, seed: int) -> list[Answers]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Literal
 
 import numpy as np
@@ -74,6 +74,21 @@ class LiveRun:
             if one.timeline.dequeued is not None and one.timeline.captured is not None and free < one.timeline.captured
         ]
         return np.array(spans, np.int64)
+
+    def turn_ns(self) -> int:
+        """From a result to taking a frame that was there already: the hand-over between threads.
+
+        The lower quartile, for a scheduler may have let some of the frames wait on purpose; 0 where none was there.
+        """
+        spans = [
+            later.timeline.dequeued - one.timeline.detect_end
+            for one, later in pairwise(self.results)
+            if later.timeline.dequeued is not None
+            and later.timeline.captured is not None
+            and one.timeline.detect_end is not None
+            and later.timeline.captured < one.timeline.detect_end
+        ]
+        return int(np.quantile(spans, 0.25)) if spans else 0
 
 
 class _Warm:
