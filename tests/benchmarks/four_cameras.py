@@ -24,6 +24,7 @@ from pathlib import Path
 import av
 import httpx
 import numpy as np
+from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
@@ -105,7 +106,7 @@ class Wall(threading.Thread):
                     name = header["source"]
                     newest[name] = header["number"]
                     views.send(json.dumps({"source": name, "size": "small", "after": newest[name]}))
-        except Exception as error:
+        except (OSError, WebSocketException) as error:
             if not self.stop.is_set():
                 self.failure = repr(error)
 
