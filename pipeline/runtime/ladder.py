@@ -47,6 +47,8 @@ class LadderDetector:
         self._clock = clock
         self._lock = threading.Lock()
         self._costs_ns: tuple[int, ...] | None = None
+        self.resident_mb = 0.0
+        """Memory of the process once every rung had a frame, MB; 0 before, and where the system does not tell it."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -70,6 +72,7 @@ class LadderDetector:
             if self._costs_ns is None and frames:
                 timed_ns = [[self._timed_ns(rung, frames) for rung in self._rungs] for _ in range(TIMED)]
                 self._costs_ns = tuple(map(min, *timed_ns))
+                self.resident_mb = _resident_mb()
                 self._tell()
         return self._rungs[self.rung].detect(frames)
 
@@ -80,9 +83,7 @@ class LadderDetector:
 
     def _tell(self) -> None:
         rungs = ", ".join(f"{name} ({cost:.2f})" for name, cost in zip(self.names, self.costs, strict=True))
-        resident_mb = _resident_mb()
-        memory = f"; the process holds {resident_mb:.0f} MB with all of them" if resident_mb else ""
-        logger.info("overload: rungs and what each takes relative to the first: %s%s", rungs, memory)
+        logger.info("overload: rungs and what each takes: %s; the process holds %.0f MB", rungs, self.resident_mb)
 
     def _timed_ns(self, rung: Detector, frames: Sequence[Frame]) -> int:
         began_ns = self._clock.now_ns()

@@ -236,7 +236,8 @@ class Overload:
                 }
                 for number, name in enumerate(self._names)
             ]
-            return {**told, "rungs": rungs, "n_changes": self._n_changes, "changes": list(self._changes)}
+            told |= {"rungs": rungs, "n_changes": self._n_changes, "changes": list(self._changes)}
+        return told if self._ladder is None else {**told, "resident_mb": self._ladder.resident_mb}
 
     # -- the decision -------------------------------------------------------------------------------------------------
 

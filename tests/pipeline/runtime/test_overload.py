@@ -131,6 +131,7 @@ def test_the_report_tells_the_time_on_each_rung_and_every_change() -> None:
     changes = report["changes"]
     assert isinstance(changes, list)
     assert [(change["from"], change["to"]) for change in changes] == [("30 ms", "10 ms")]
+    assert report["resident_mb"] == world.ladder.resident_mb > 1
     assert changes[0]["at_s"] == pytest.approx(6, abs=1)
     # The first frame went through every rung four times, to know what they cost; that is not counted as detected.
     assert sum(rung["detected"] for rung in rungs) + 3 * 4 + 1 == sum(rung.n_frames for rung in world.rungs)
