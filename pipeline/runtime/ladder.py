@@ -16,9 +16,9 @@ from pipeline.runtime.camera_filter import CameraFilter
 
 logger = logging.getLogger(__name__)
 
-TIMED = 4
-"""Times that the run's first frames go through all rungs. The least time of each counts: the first of all may compile,
-and other programs may take the processor away."""
+LEAST_TIMED, MOST_TIMED, TIMED_NS = 4, 20, 500_000_000
+"""How often the run's first frames go through all rungs: until so much time has passed, within these bounds. The least
+time of each rung counts: the first may compile, and other programs may take the processor away."""
 
 
 class LadderDetector:
@@ -70,8 +70,7 @@ class LadderDetector:
         """One Detections per frame, by the rung that stands."""
         with self._lock:
             if self._costs_ns is None and frames:
-                timed_ns = [[self._timed_ns(rung, frames) for rung in self._rungs] for _ in range(TIMED)]
-                self._costs_ns = tuple(map(min, *timed_ns))
+                self._costs_ns = self._measured_ns(frames)
                 self.resident_mb = _resident_mb()
                 self._tell()
         return self._rungs[self.rung].detect(frames)
@@ -84,6 +83,13 @@ class LadderDetector:
     def _tell(self) -> None:
         rungs = ", ".join(f"{name} ({cost:.2f})" for name, cost in zip(self.names, self.costs, strict=True))
         logger.info("overload: rungs and what each takes: %s; the process holds %.0f MB", rungs, self.resident_mb)
+
+    def _measured_ns(self, frames: Sequence[Frame]) -> tuple[int, ...]:
+        """The least time of each rung."""
+        timed_ns: list[list[int]] = []
+        while len(timed_ns) < LEAST_TIMED or (len(timed_ns) < MOST_TIMED and sum(map(sum, timed_ns)) < TIMED_NS):
+            timed_ns.append([self._timed_ns(rung, frames) for rung in self._rungs])
+        return tuple(map(min, *timed_ns))
 
     def _timed_ns(self, rung: Detector, frames: Sequence[Frame]) -> int:
         began_ns = self._clock.now_ns()
