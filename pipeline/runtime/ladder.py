@@ -16,7 +16,7 @@ from pipeline.runtime.camera_filter import CameraFilter
 
 logger = logging.getLogger(__name__)
 
-LEAST_TIMED, MOST_TIMED, TIMED_NS = 4, 20, 500_000_000
+LEAST_TIMED, MOST_TIMED, TIMED_NS = 2, 20, 500_000_000
 """How often the run's first frames go through all rungs: until so much time has passed, within these bounds. The least
 time of each rung counts: the first may compile, and other programs may take the processor away."""
 
