@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
 
 from pipeline.config.build import tracker_factory
 from pipeline.config.schema import Section
-from pipeline.core.arrays import Float64Array, FloatArray
+from pipeline.core.arrays import Float64Array
 from pipeline.core.boxes import ltwh_to_xyxy, xyxy_to_ltwh
-from pipeline.core.detections import Detections
 from pipeline.core.errors import UsageError
 from pipeline.core.frame import StreamInfo
 from pipeline.core.motion import TrackMotion
@@ -24,6 +23,7 @@ from pipeline.streaming.outputs import Output
 from pipeline.streaming.published_forecast import PublishedForecast
 from pipeline.streaming.shown import Forecast
 from pipeline.streaming.stream import Stream
+from pipeline.streaming.track_forecast import TrackForecast
 
 ForecastName = Literal["off", "published", "ours"]
 
@@ -47,7 +47,7 @@ def make_forecast(name: ForecastName, tracker: Section) -> MakeForecast | None:
     def ours(answers: Answers) -> Forecast:
         if answers.motion is not None:
             return MotionForecast(answers.motion)
-        return FollowingForecast(lambda stream: _tracker(tracker, stream))
+        return TrackForecast(lambda stream: _tracker(tracker, stream))
 
     return ours
 
@@ -72,54 +72,11 @@ class MotionForecast:
         return _moved(output.boxes, motion, (frame - output.input_frame) * self._interval_s)
 
 
-class FollowingForecast:
-    """Moves boxes by a tracker that looks at every output; a box without a track stays where it was.
-
-    Args:
-        make_tracker: makes the tracker of a stream.
-    """
-
-    def __init__(self, make_tracker: Callable[[Stream], ForecastingTracker]) -> None:
-        self._make_tracker = make_tracker
-
-    def begin(self, stream: Stream) -> None:
-        """A new tracker."""
-        self._interval_s = stream.interval_s
-        self._tracker = self._make_tracker(stream)
-        self._last: Output | None = None
-        self._last_frame = -1
-
-    def boxes(self, output: Output, frame: int) -> Boxes:
-        """The boxes at a frame, at most `HORIZON_S` from their own."""
-        if output is not self._last:
-            self._velocity = self._look(output)
-            self._last = output
-        none = np.zeros(len(output.boxes), np.float32)
-        motion = TrackMotion(self._velocity, none, none)
-        return _moved(output.boxes, motion, (frame - output.input_frame) * self._interval_s)
-
-    def _look(self, output: Output) -> FloatArray:
-        """Velocity of every box, float32 (n, 4) px/s."""
-        velocity = np.zeros((len(output.boxes), 4), np.float32)
-        # Of frames that come late, overtaken by newer ones, the tracker cannot take any.
-        if output.input_frame > self._last_frame:
-            self._last_frame = output.input_frame
-            found = output.boxes
-            detections = Detections(_xyxy(found), found.score.astype(np.float32), found.class_id)
-            tracks = self._tracker.update(detections, output.input_frame, output.input_frame * self._interval_s)
-            is_found = tracks.detection_row >= 0
-            velocity[tracks.detection_row[is_found]] = self._tracker.motion().velocity[is_found]
-        return velocity
-
-
 def _moved(boxes: Boxes, motion: TrackMotion, ahead_s: float) -> Boxes:
-    moved = motion.moved(_xyxy(boxes), min(max(ahead_s, -HORIZON_S), HORIZON_S))
+    xyxy = np.asarray(ltwh_to_xyxy(boxes.ltwh), np.float32)
+    moved = motion.moved(xyxy, min(max(ahead_s, -HORIZON_S), HORIZON_S))
     ltwh: Float64Array = np.asarray(xyxy_to_ltwh(moved), np.float64)
     return Boxes(ltwh, boxes.score, boxes.class_id, boxes.track_id)
-
-
-def _xyxy(boxes: Boxes) -> FloatArray:
-    return np.asarray(ltwh_to_xyxy(boxes.ltwh), np.float32)
 
 
 def _tracker(section: Section, stream: Stream) -> ForecastingTracker:
