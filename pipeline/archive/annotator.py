@@ -31,7 +31,8 @@ from pipeline.core.scene import Closing
 from pipeline.core.url import redact
 from pipeline.core.whole_file import write_whole
 from pipeline.runtime.report import RunReport
-from pipeline.runtime.runner import Runner, RunnerSettings
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from sinks.jsonl import JsonlConfig, JsonlSink
 

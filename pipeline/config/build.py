@@ -23,7 +23,8 @@ from pipeline.core.frame import StreamInfo
 from pipeline.core.protocols import Clock, Detector, Source, SteeringSink, Tracker
 from pipeline.runtime.camera_filter import CameraFilter
 from pipeline.runtime.overload import OverloadPolicy
-from pipeline.runtime.runner import Runner, RunnerSettings
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from pipeline.runtime.track_stage import TrackerFactory
 

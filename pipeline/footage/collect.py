@@ -30,7 +30,8 @@ from pipeline.footage.harvest import Harvest, SourceCount
 from pipeline.footage.limited_source import LimitedSource
 from pipeline.footage.picture_folder import PictureFolder
 from pipeline.footage.settings import FootageSettings
-from pipeline.runtime.runner import Runner, RunnerSettings
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from sources.address import SourceAddress, expand_sources
 

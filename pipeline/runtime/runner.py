@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.control import QueueDepth, RunMeasures, SourceStatus
@@ -19,13 +19,15 @@ from pipeline.runtime.batcher import Batcher
 from pipeline.runtime.camera_filter import CameraFilter
 from pipeline.runtime.channel import Channel, Policy
 from pipeline.runtime.compensate import Compensate, Compensation
+from pipeline.runtime.crew import Crew
 from pipeline.runtime.detect_stage import DetectStage, SourceEnd
 from pipeline.runtime.intake import IntakeWiring, SourceReader
 from pipeline.runtime.ladder import ladder_of
 from pipeline.runtime.latency_account import LatencyAccount
 from pipeline.runtime.ledger import Ledger
-from pipeline.runtime.overload import Overload, OverloadRules
+from pipeline.runtime.overload import Overload
 from pipeline.runtime.report import RunReport
+from pipeline.runtime.runner_settings import RunnerSettings
 from pipeline.runtime.sink_lines import MOST_HUNG, SinkLines
 from pipeline.runtime.sink_worker import Item, SinkBinding, SinkLine
 from pipeline.runtime.statistics import RunStatistics
@@ -33,53 +35,8 @@ from pipeline.runtime.status import status_of
 from pipeline.runtime.track_stage import AnalystFactory, TrackerFactory, TrackStage
 from pipeline.runtime.watchdog import Watchdog
 from pipeline.runtime.worker import Worker
-from pipeline.streaming.schedulers import Scheduler
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RunnerSettings:
-    """How the threads are wired.
-
-    Attributes:
-        max_batch: most frames in one call of the detector.
-        batch_wait_s: how long a begun batch waits for more frames.
-        detect_workers: threads that call the detector; None = as many as it can serve at once, but one as soon as a
-            source is live.
-        recorded_capacity: frames held between a recorded source and the detector.
-        record_sink_capacity: results held before a recording sink.
-        live_sink_capacity: results held before a live sink.
-        drain_s: after a stop, how long the frames already read may take to reach the sinks.
-        max_frames: frames read from each source, or None for all.
-        fail_fast: the first source that fails ends the run, instead of ending alone.
-        keep_open: the run goes on without sources, for more may be added; only `stop` or a failure ends it.
-        new_ids_after_s: a source that broke and came back after longer than this gets new ids.
-        watchdog_s: a stage that takes longer for one piece of work hangs; 0 = nothing is watched.
-        compensate: to when the tracks of live sources are moved.
-        overload: what gives way when live frames come too fast; ladder policies need a LadderDetector.
-        make_scheduler: makes each live source's own scheduler; None: idle-free.
-        latency_cost: estimate what latency costs live sources.
-        offline_ap50: AP50 of the detector on such footage, 0 to 1, to tell that cost in points; None = not known.
-    """
-
-    max_batch: int = 1
-    batch_wait_s: float = 0.005
-    detect_workers: int | None = None
-    recorded_capacity: int = 8
-    record_sink_capacity: int = 8
-    live_sink_capacity: int = 2
-    drain_s: float = 10.0
-    max_frames: int | None = None
-    fail_fast: bool = False
-    keep_open: bool = False
-    new_ids_after_s: float = 1.0
-    watchdog_s: float = 30.0
-    compensate: Compensate = Compensate.OFF
-    overload: OverloadRules = field(default_factory=OverloadRules)
-    make_scheduler: Callable[[], Scheduler] | None = None
-    latency_cost: bool = True
-    offline_ap50: float | None = None
 
 
 class Runner:
@@ -168,18 +125,19 @@ class Runner:
             arrived=self.overload.arrived,
             live_capacity=self.overload.live_capacity,
         )
-        self._started = False
         self._remake_source = remake_source
         self._hung: dict[str, list[Worker]] = {}
         """Threads of sources that may never end, by source."""
         self._watchdog = Watchdog(self._settings.watchdog_s)
         self._lines = SinkLines(sinks, self._make_line)
         self._pumped = [line for line in self._lines if line.binding.sink.needs_main_thread]
-        self._workers = [
-            *self._detection.workers,
-            Worker("track", self._track_loop, self._stage_failed),
-            *(line.worker for line in self._lines if line not in self._pumped),
-        ]
+        self._crew = Crew(
+            [
+                *self._detection.workers,
+                Worker("track", self._track_loop, self._stage_failed),
+                *(line.worker for line in self._lines if line not in self._pumped),
+            ]
+        )
         if self._settings.keep_open:
             self._batcher.expect(self)
         for source in sources:
@@ -214,11 +172,7 @@ class Runner:
         """
         self.statistics.begin()
         try:
-            with self._lock:
-                self._started = True
-                workers = list(self._workers)
-            for worker in workers:
-                worker.start()
+            self._crew.start()
             self._supervise()
         finally:
             self._over.set()
@@ -267,7 +221,7 @@ class Runner:
         if not all(line.worker.join(self._settings.drain_s) for line in self._lines.of_source(name)):
             raise UsageError(f"{name}: wanted a source that is not in the run, found it still ending; try again")
         for line in self._lines.add(sinks):
-            self._start(line.worker)
+            self._crew.add(line.worker)
         self._add_reader(SourceReader(source, self._wiring, old))
 
     def remove_source(self, source_id: str) -> None:
@@ -305,17 +259,10 @@ class Runner:
     def _add_reader(self, reader: SourceReader) -> None:
         with self._lock:
             self._readers[reader.source.source_id] = reader
-        self._start(reader.worker)
+        self._crew.add(reader.worker)
         # A stop between the check and here has not seen this reader.
         if self._stopping.is_set() or self._aborted.is_set():
             reader.stop()
-
-    def _start(self, worker: Worker) -> None:
-        with self._lock:
-            # Threads that have ended are let go, else a camera that is restarted every hour adds up.
-            self._workers = [*(w for w in self._workers if w.alive or not w.began), worker]
-            if self._started:
-                worker.start()
 
     @property
     def infos(self) -> dict[str, StreamInfo]:
@@ -341,7 +288,7 @@ class Runner:
         queues["track"] = QueueDepth(len(detected), detected.capacity)
         queues |= {f"sink:{line.binding.name}": line.depth() for line in lines}
         now_ns = time.monotonic_ns()
-        at_work = [(worker.stage, work) for worker in self._workers if worker.alive and (work := worker.work)]
+        at_work = [(worker.stage, work) for worker in self._crew.alive if (work := worker.work)]
         busy_s = {stage: (now_ns - work.since_ns) / 1e9 for stage, work in at_work}
         accounts = {line.binding.name: line.account_now() for line in lines}
         return RunMeasures(latency, stages, queues, accounts, busy_s, self.overload.rung_s(), self.overload.rung)
@@ -374,12 +321,12 @@ class Runner:
     def _supervise(self) -> None:
         """Wait for all threads, pump the sinks that need this one, and enforce the deadlines."""
         deadline: float | None = None
-        while any(worker.alive for worker in self._workers):
+        while alive := self._crew.alive:
             if self._pumped:
                 for line in self._pumped:
                     line.pump(timeout_s=0.02)
             else:
-                next((w for w in self._workers if w.alive), self._workers[0]).join(0.05)
+                alive[0].join(0.05)
             self._free_hanging()
             if self._stopping.is_set() or self._aborted.is_set():
                 now = time.monotonic()
@@ -393,7 +340,7 @@ class Runner:
         lines = {line.worker: line for line in self._lines}
         for reader in readers.values():
             reader.note_life()
-        for worker in self._watchdog.hanging(self._workers, time.monotonic_ns()):
+        for worker in self._watchdog.hanging(self._crew, time.monotonic_ns()):
             error = StageError(
                 worker.stage,
                 TimeoutError(f"hangs for more than {self._settings.watchdog_s:g} s"),
@@ -409,7 +356,7 @@ class Runner:
     def _begin_anew(self, reader: SourceReader, error: StageError) -> None:
         name = reader.source.source_id
         reader.abandon()
-        self._forget(reader.worker)
+        self._crew.forget(reader.worker)
         hung = self._hung.setdefault(name, [])
         hung[:] = [worker for worker in (*hung, reader.worker) if worker.alive]
         if reader.removed:
@@ -424,33 +371,27 @@ class Runner:
 
     def _free_sink(self, line: SinkLine, error: StageError) -> None:
         new = self._lines.free(line, error)
-        self._forget(line.worker)
+        self._crew.forget(line.worker)
         if new is None:
             return
         for reader in list(self._readers.values()):
             if reader.info is not None and reader.worker.alive:
                 new.announce(reader.info)
-        self._start(new.worker)
-
-    def _forget(self, worker: Worker) -> None:
-        """Nobody waits for this thread any more; it ends by itself should it ever wake."""
-        with self._lock:
-            self._workers = [other for other in self._workers if other is not worker]
+        self._crew.add(new.worker)
 
     def _end_all(self) -> None:
         """Whatever happened: no thread goes on, every sink is closed."""
-        if any(worker.alive for worker in self._workers):
+        if self._crew.alive:
             if not self._at_once.is_set():
                 logger.warning("giving up what was read but not written when the deadline of the stop passed")
             self._abort()
             deadline = time.monotonic() + self._settings.drain_s
-            for worker in self._workers:
+            for worker in self._crew:
                 worker.join(max(deadline - time.monotonic(), 0.0))
         for line in self._pumped:
             line.pump_rest()
-        for worker in self._workers:
-            if worker.alive:
-                self._stage_failed(StageError(worker.stage, TimeoutError("is blocked and did not end when told to")))
+        for worker in self._crew.alive:
+            self._stage_failed(StageError(worker.stage, TimeoutError("is blocked and did not end when told to")))
 
     def _abort(self) -> None:
         """Failure: every channel stops at once, and what lies in them is accounted for."""

@@ -28,7 +28,8 @@ from pipeline.config.schema import RunConfig
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.result import FrameResult
-from pipeline.runtime.runner import Runner, RunnerSettings
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from sinks.jsonl import JsonlConfig, JsonlSink
 from sources.replay import ReplayConfig, ReplaySource

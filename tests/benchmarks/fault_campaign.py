@@ -36,7 +36,8 @@ from pipeline.core.detections import Detections
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.result import FrameResult
 from pipeline.core.url import Url
-from pipeline.runtime.runner import Runner, RunnerSettings
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from sources.network import NetworkConfig, NetworkSource
 from sources.reconnect import ReconnectConfig, ReconnectingSource

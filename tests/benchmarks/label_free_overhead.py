@@ -26,7 +26,8 @@ from pipeline.core.protocols import Detector
 from pipeline.core.result import FrameResult
 from pipeline.core.tracks import Tracks
 from pipeline.runtime.latency_account import FRAMES_PER_S, LatencyAccount
-from pipeline.runtime.runner import Runner, RunnerSettings
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from pipeline.streaming.self_consistency import SelfConsistency
 from sinks.null import NullConfig, NullSink

@@ -20,7 +20,8 @@ from pipeline.core.clock import MonotonicClock
 from pipeline.core.detections import Detections
 from pipeline.core.frame import Frame, StreamInfo
 from pipeline.core.result import FrameResult
-from pipeline.runtime.runner import Runner, RunnerSettings
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from pipeline.streaming.boxes import Boxes
 from pipeline.streaming.matching import match

@@ -46,7 +46,8 @@ from pipeline.core.protocols import Detector
 from pipeline.core.result import FrameResult
 from pipeline.runtime.ladder import LadderDetector
 from pipeline.runtime.overload import WITH_LADDER, OverloadPolicy, OverloadRules
-from pipeline.runtime.runner import Runner, RunnerSettings
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from pipeline.streaming.boxes import Boxes
 from pipeline.streaming.outputs import Output

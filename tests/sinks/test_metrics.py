@@ -34,7 +34,8 @@ from pipeline.core.latency_cost import LatencyCost
 from pipeline.core.protocols import ClosingSink, SteeringSink
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing, Scene, SceneLayout
-from pipeline.runtime.runner import Runner, RunnerSettings
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 from sinks import probe_server
 from sinks.address import OutputAddress, OutputKind, parse_output

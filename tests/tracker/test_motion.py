@@ -91,7 +91,7 @@ def test_rows_are_in_the_order_of_the_tracks(backend):
 @pytest.mark.parametrize("fps", [5, 10, 30, 60])
 def test_the_velocity_is_that_of_the_world_at_every_frame_rate(backend, fps):
     velocity = np.array([[90, 0], [-60, 40], [0, 0], [60, -90]])
-    start = far_apart(4) + [[0, 0], [300, 0], [600, 0], [900, 900]]
+    start = np.add(far_apart(4), [[0, 0], [300, 0], [600, 0], [900, 900]])
     _, motion = walk(ByteTracker(backend=backend), start, velocity, fps, 6)
     np.testing.assert_allclose(motion.velocity[:, :2], velocity, atol=9)
     np.testing.assert_allclose(motion.velocity[:, 2:], velocity, atol=9)

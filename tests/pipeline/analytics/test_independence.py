@@ -15,7 +15,9 @@ from pipeline.core.detections import Detections
 from pipeline.core.frame import CaptureClock, Frame, StreamInfo
 from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing
-from pipeline.runtime.runner import Runner, RunnerSettings, SinkBinding
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
+from pipeline.runtime.sink_worker import SinkBinding
 from tracker.bytetrack import ByteTrackConfig, ByteTracker
 
 pytestmark = pytest.mark.timeout(60)

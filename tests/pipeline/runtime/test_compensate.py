@@ -20,7 +20,9 @@ from pipeline.core.result import FrameResult
 from pipeline.core.scene import Closing, Scene, SceneLayout
 from pipeline.core.tracks import Tracks
 from pipeline.runtime.compensate import Compensate, is_compensated
-from pipeline.runtime.runner import Runner, RunnerSettings, SinkBinding
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
+from pipeline.runtime.sink_worker import SinkBinding
 
 pytestmark = pytest.mark.timeout(20)
 MS = 1_000_000

@@ -11,7 +11,9 @@ import pytest
 
 from pipeline.core.errors import StageError, UsageError
 from pipeline.core.frame import Frame
-from pipeline.runtime.runner import Runner, RunnerSettings, SinkBinding
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
+from pipeline.runtime.sink_worker import SinkBinding
 
 pytestmark = pytest.mark.timeout(20)
 

@@ -19,7 +19,8 @@ from pipeline.core.tracks import Tracks
 from pipeline.runtime.compensate import Compensate
 from pipeline.runtime.latency_account import NOT_ASKED, NOT_LIVE, NOT_TRACKED, TOO_EARLY, LatencyAccount, Moment
 from pipeline.runtime.report import StreamingReport
-from pipeline.runtime.runner import Runner, RunnerSettings
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
 from pipeline.runtime.sink_worker import SinkBinding
 
 MS = 1_000_000

@@ -22,7 +22,9 @@ from pipeline.core.tracks import Tracks
 from pipeline.runtime.camera_filter import CameraFilter
 from pipeline.runtime.ladder import LadderDetector
 from pipeline.runtime.overload import Overload, OverloadPolicy, OverloadRules
-from pipeline.runtime.runner import Runner, RunnerSettings, SinkBinding
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
+from pipeline.runtime.sink_worker import SinkBinding
 from pipeline.streaming.schedulers import scheduler
 
 pytestmark = pytest.mark.timeout(20)

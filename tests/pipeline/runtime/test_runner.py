@@ -9,7 +9,9 @@ import pytest
 from pipeline.core.errors import SourceError, StageError, StopRequest, UsageError
 from pipeline.core.result import FrameResult
 from pipeline.runtime.ledger import AccountingError, Ledger
-from pipeline.runtime.runner import Runner, RunnerSettings, SinkBinding
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
+from pipeline.runtime.sink_worker import SinkBinding
 
 pytestmark = pytest.mark.timeout(20)
 

@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.core.errors import SourceError, UsageError
-from pipeline.runtime.runner import Runner, RunnerSettings, SinkBinding
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
+from pipeline.runtime.sink_worker import SinkBinding
 
 pytestmark = pytest.mark.timeout(20)
 OPEN = RunnerSettings(keep_open=True)
@@ -234,5 +236,5 @@ def test_hundreds_of_restarts_leave_no_thread_behind(stages: SimpleNamespace) ->
             until(lambda n=n: len(sink.results) == n + 1)
             runner.replace_source(stages.Source("a", 1))
         until(lambda: len(sink.results) == 201)
-        assert len(runner._workers) < 10
+        assert len(list(runner._crew)) < 10
     assert threading.active_count() == before

@@ -11,7 +11,9 @@ import pytest
 
 from pipeline.core.control import SourceState
 from pipeline.core.errors import SourceError
-from pipeline.runtime.runner import Runner, RunnerSettings, SinkBinding
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
+from pipeline.runtime.sink_worker import SinkBinding
 from pipeline.runtime.statistics import PACE_S, RunStatistics
 from pipeline.runtime.status import STALLED_S
 

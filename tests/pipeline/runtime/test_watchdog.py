@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.core.errors import StageError
-from pipeline.runtime.runner import Runner, RunnerSettings, SinkBinding
+from pipeline.runtime.runner import Runner
+from pipeline.runtime.runner_settings import RunnerSettings
+from pipeline.runtime.sink_worker import SinkBinding
 
 pytestmark = pytest.mark.timeout(20)
 WATCHED = RunnerSettings(watchdog_s=0.3, drain_s=0.5)
