@@ -20,6 +20,22 @@ class Stoppable(Protocol):
 
 
 @contextmanager
+def signals_noted() -> Iterator[list[int]]:
+    """While inside, Ctrl-C and SIGTERM are only noted, in the list that it gives.
+
+    An exception out of a signal handler can be lost in whatever runs at that moment; a note cannot.
+    """
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _frame: received.append(number)) for number in numbers]
+    try:
+        yield received
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+@contextmanager
 def stop_on_signals(running: Stoppable, reload: Callable[[], None] | None = None) -> Iterator[list[int]]:
     """While inside, Ctrl-C and SIGTERM stop `running`; the second gives up what is not written yet, the third leaves.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import shlex
 import webbrowser
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.options import add_settings_options
+from pipeline.cli.signals import signals_noted
 
 if TYPE_CHECKING:
     from pipeline.zone_editor.rules_file import RulesFile
@@ -50,13 +50,12 @@ def run(args: argparse.Namespace) -> int:
     height, width = snapshot.frame.shape_hw
     rules = RulesFile(path, snapshot.info.source_id, (width, height), args.units)
     content = EditorContent(_facts(args.source, snapshot, rules), _jpeg(snapshot), rules)
-    with EditorServer(content, args.port) as server:
+    with EditorServer(content, args.port) as server, signals_noted() as received:
         print(f"The editor is at {server.url}", flush=True)
         print("Ctrl-C here, or Done on the page, ends it.", flush=True)
         if not args.no_browser:
             webbrowser.open(server.url)
-        with suppress(KeyboardInterrupt):
-            server.wait()
+        server.wait(received)
     print(f"Rules are in {path}" if path.exists() else "Nothing was saved")
     return 0
 

@@ -9,7 +9,7 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -84,10 +84,10 @@ class EditorServer:
         """Address of the page."""
         return f"http://{self._http.host}/{self._http.token}/"
 
-    def wait(self) -> None:
-        """Return once the person is done."""
-        while not self._done.wait(0.5):
-            """Short waits, so that Ctrl-C is heard on every system."""
+    def wait(self, asked: Sequence[int] = ()) -> None:
+        """Return once the person is done, or `asked` holds something."""
+        while not asked and not self._done.wait(0.1):
+            """Short waits, so that a signal is heard on every system."""
 
     def __enter__(self) -> EditorServer:
         self._thread.start()

@@ -155,6 +155,7 @@ def test_every_error_inherits_the_tree_and_its_builtin() -> None:
         "SourceError": OSError,
         "SinkError": OSError,
         "StoreError": OSError,
+        "RefusedRecordError": OSError,
         "BackendError": RuntimeError,
         "TrainingError": RuntimeError,
         "StageError": RuntimeError,

@@ -191,7 +191,7 @@ class Editor:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"},
             cwd=ROOT,
         )
         assert self.process.stdout is not None
@@ -209,7 +209,12 @@ class Editor:
         return status
 
     def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=20)
+        try:
+            out, err = self.process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            # Where it hangs, thread by thread.
+            self.process.send_signal(signal.SIGABRT)
+            pytest.fail(self.process.communicate()[1])
         return self.process.returncode, out, err
 
 
