@@ -182,7 +182,8 @@ class NetworkSource:
             interrupted=self._interrupted,
             live=self._is_live,
             threads=self._config.threads,
-            stall_s=self._read_timeout_s if self._is_rtsp else None,
+            # Over UDP bytes cannot get out of line. Half: the read that finds it out may have begun before.
+            stall_s=self._read_timeout_s / 2 if self._is_rtsp and self._transport.current == "tcp" else None,
         )
         self._first = self._next_frame(self._decoder)
         if self._first is None:
