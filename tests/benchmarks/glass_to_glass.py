@@ -4,7 +4,7 @@
 
 A camera whose pictures say when they were made is read directly, and through a run with a detector that finds nothing,
 pushed to a second RTSP server and read from there. The difference is what the run, its encoder and the second server
-add. Both are read at the same time, so that they see the same machine.
+add. Both are read at the same time, so that they see the same machine. With `--weights street` a real detector looks.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "servers"))
 import stamped_picture
 from rtsp_process import SERVER, RtspServer
 
+from pipeline.config.build import build_detector
 from pipeline.core.clock import MonotonicClock
 from pipeline.core.detections import Detections
 from pipeline.core.frame import Frame
+from pipeline.core.protocols import Detector
 from pipeline.core.url import Url
 from pipeline.runtime.runner import Runner
 from pipeline.runtime.sink_worker import SinkBinding
@@ -87,7 +89,7 @@ class Eye(threading.Thread):
         self._source.close()
 
 
-def measure(seconds: float, width: int, height: int, fps: int) -> dict[str, object]:
+def measure(seconds: float, width: int, height: int, fps: int, detector: Detector) -> dict[str, object]:
     """Ages (ms) of pictures seen directly and through a run, and the difference of their percentiles."""
     camera = RtspServer("--width", str(width), "--height", str(height), "--fps", str(fps))
     out = RtspServer(program=SERVER.with_name("rtsp_record_server.py"))
@@ -95,7 +97,7 @@ def measure(seconds: float, width: int, height: int, fps: int) -> dict[str, obje
     out.start()
     source = NetworkSource(NetworkConfig(url=Url(camera.url())), source_id="cam", clock=MonotonicClock())
     sink = RtspSink(RtspConfig(url=out.url(path="/live")), class_names=("person",))
-    runner = Runner([source], NullDetector(), None, [SinkBinding("push", sink)])
+    runner = Runner([source], detector, None, [SinkBinding("push", sink)])
     run = threading.Thread(target=runner.run, name="run")
     run.start()
     direct, through = Eye(camera.url()), Eye(out.url(path="/live/play"))
@@ -120,7 +122,12 @@ def measure(seconds: float, width: int, height: int, fps: int) -> dict[str, obje
         "through": [through.ages_ms[made_ms] for made_ms in both],
         "added": [through.ages_ms[made_ms] - direct.ages_ms[made_ms] for made_ms in both],
     }
-    figures: dict[str, object] = {"pictures": len(both), "frame_interval_ms": round(1000 / fps, 1)}
+    detect = runner.report().stages["detect"].duration
+    figures: dict[str, object] = {
+        "pictures": len(both),
+        "frame_interval_ms": round(1000 / fps, 1),
+        "detect_ms": {"p50": round(detect.p50_ms, 1), "p95": round(detect.p95_ms, 1)},
+    }
     for name, values in columns.items():
         figures[f"{name}_ms"] = {f"p{q}": round(float(np.percentile(values, q)), 1) for q in (50, 95, 99)}
     for q in (50, 95):
@@ -144,8 +151,10 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=360)
     parser.add_argument("--fps", type=int, default=25)
+    parser.add_argument("--weights", help="a real detector instead of one that finds nothing")
     args = parser.parse_args()
-    print(json.dumps(measure(args.seconds, args.width, args.height, args.fps), indent=2))
+    detector = NullDetector() if args.weights is None else build_detector({"weights": args.weights})
+    print(json.dumps(measure(args.seconds, args.width, args.height, args.fps, detector), indent=2))
 
 
 if __name__ == "__main__":
