@@ -36,9 +36,9 @@ _WHITELISTS = {
 }
 """Protocols that FFmpeg may use, by scheme without a final "s": a playlist must not lead to a file of this machine."""
 
-RTSP_OPEN_TIMEOUT_S, RTSP_READ_TIMEOUT_S = 4.0, 2.5
+RTSP_OPEN_TIMEOUT_S, RTSP_READ_TIMEOUT_S = 4.0, 2.0
 """A camera streams all the time, so silence is a break. Reading twice: after lost bytes FFmpeg may wait for the end of
-a packet that there never was, twice in a row. With waits of at most 4 s a camera is live again 5 s after it is back."""
+a packet that there never was, twice in a row. With waits of at most 2.5 s a camera is live again 5 s after it is back."""
 TIMEOUT_S = 10.0
 """Others send their pictures in parcels."""
 HLS_READ_TIMEOUT_S = 30.0
@@ -76,7 +76,7 @@ class NetworkConfig:
     read_timeout_s: float | None = Field(
         default=None,
         gt=0,
-        description="a stream that gives nothing for so long has failed (s); null = 2.5 s for RTSP, 10 s for others; "
+        description="a stream that gives nothing for so long has failed (s); null = 2 s for RTSP, 10 s for others; "
         "HLS: at least 30 s",
     )
     hw_decode: HwDecode = Field(default="none", description="hardware decoder: none, auto, or its name")
