@@ -38,7 +38,7 @@ _WHITELISTS = {
 
 RTSP_OPEN_TIMEOUT_S, RTSP_READ_TIMEOUT_S = 4.0, 2.0
 """A camera streams all the time, so silence is a break. Reading twice: after lost bytes FFmpeg may wait for the end of
-a packet that there never was, twice in a row. With waits of at most 2.5 s a camera is live again 5 s after it is back."""
+a packet that there never was, twice in a row. With waits of at most 2.5 s a camera is live 5 s after it is back."""
 TIMEOUT_S = 10.0
 """Others send their pictures in parcels."""
 HLS_READ_TIMEOUT_S = 30.0
